@@ -1,0 +1,3 @@
+"""Text transformers on your own hardware."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Weights on disk: names, files, and folders that are whole or absent."""

@@ -1,0 +1,1 @@
+"""Datasets as Arrow tables, their readers, and the way from rows to batches."""

@@ -1,0 +1,1 @@
+"""Names to files: local folders, the cache, hubs, and model cards."""

@@ -1,0 +1,1 @@
+"""Many requests of many lengths, answered fast and in order."""

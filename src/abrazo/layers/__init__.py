@@ -1,0 +1,1 @@
+"""Attention, feed-forward, norms and positions on packed tokens."""

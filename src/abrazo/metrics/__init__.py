@@ -1,0 +1,1 @@
+"""Counts that can be merged, and the figures made of them."""

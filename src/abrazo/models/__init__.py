@@ -1,0 +1,1 @@
+"""Backbones, one file a family, and the base they share."""
