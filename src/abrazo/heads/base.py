@@ -1,0 +1,71 @@
+"""What every head is: hidden states in, an output with logits and a loss that can be added up.
+
+Shapes: T tokens of all rows, R rows, E hidden width.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from abrazo.heads.outputs import ModelOutput
+from abrazo.layers.packing import PackedBatch
+
+IGNORED_LABEL = -100
+"""Positions with this label do not count in a loss."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss as a sum over targets, so that parts of a batch add up exactly."""
+
+    total: Tensor
+    """Scalar sum of the losses of all targets."""
+    count: int | Tensor
+    """Number of targets in the sum."""
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean over targets; zero where there is none."""
+        return self.total / max(self.count, 1)
+
+
+@dataclasses.dataclass
+class Encoded:
+    """What a backbone makes of a batch."""
+
+    hidden: Tensor
+    """(T, E) vectors of the last block."""
+    pooled: Tensor | None
+    """(R, E) one vector a row, where the backbone has a pooler."""
+    batch: PackedBatch
+    """The batch itself."""
+    is_packed_call: bool = True
+    """Whether the caller handed over packed tokens, and so takes packed answers."""
+
+
+class Head(nn.Module):
+    """Base of all heads."""
+
+    per_token: ClassVar[bool]
+    """Whether there is an answer for each token (then padded calls get it padded) or each row."""
+    output: ClassVar[type[ModelOutput]]
+    needs_pooler: ClassVar[bool] = False
+    """Whether the head reads the backbone's pooled vector."""
+
+    def forward(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Return the tensors of the output, by field name."""
+        raise NotImplementedError
+
+    def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
+        """Return the loss against the labels in `batch`, or None where they are absent."""
+        raise NotImplementedError
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
+    """Sum the cross-entropy of (targets, classes) logits, passing over ignored labels."""
+    total = F.cross_entropy(
+        logits.float(), labels.long(), ignore_index=IGNORED_LABEL, reduction="sum"
+    )
+    return Loss(total, (labels != IGNORED_LABEL).sum())

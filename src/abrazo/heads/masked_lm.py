@@ -1,0 +1,88 @@
+"""Guessing masked words, alone or together with the next sentence.
+
+Shapes: T tokens of all rows, E hidden width, V vocabulary.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from abrazo.heads.base import IGNORED_LABEL, Encoded, Head, Loss, cross_entropy
+from abrazo.heads.outputs import MaskedLMOutput, PreTrainingOutput
+from abrazo.heads.sequence import NextSentenceHead
+from abrazo.layers.feedforward import activation
+from abrazo.layers.linear import Linear
+from abrazo.layers.packing import PackedBatch
+
+
+class MaskedLMHead(Head):
+    """A transform, then the (usually tied) embedding matrix.
+
+    Source: Devlin et al. 2018, BERT, section 3.1, task 1.
+    """
+
+    per_token = True
+    output = MaskedLMOutput
+
+    def __init__(self, width: int, vocab_size: int, activation_name: str, norm_eps: float) -> None:
+        super().__init__()
+        self.dense = Linear(width, width)
+        self.activation = activation(activation_name)
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
+        self.decoder = Linear(width, vocab_size)
+
+    def forward(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Return `logits` (T, V).
+
+        A packed call with labels gets the labelled tokens only: the others, usually 85% of them,
+        would be multiplied with the whole vocabulary for nothing.
+        """
+        hidden, labels = encoded.hidden, encoded.batch.labels
+        if encoded.is_packed_call and labels is not None:
+            hidden = hidden[labels != IGNORED_LABEL]
+        return {"logits": self.decoder(self.norm(self.activation(self.dense(hidden))))}
+
+    def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
+        """Return the cross-entropy over labelled tokens."""
+        if batch.labels is None:
+            return None
+        return masked_loss(outputs["logits"], batch.labels)
+
+
+def masked_loss(logits: Tensor, labels: Tensor) -> Loss:
+    """Sum the cross-entropy of logits for all (T, V) tokens, or for the labelled ones alone."""
+    if logits.shape[0] != labels.shape[0]:
+        labels = labels[labels != IGNORED_LABEL]
+    return cross_entropy(logits, labels)
+
+
+class PreTrainingHead(Head):
+    """Masked words and next sentence, learned together."""
+
+    per_token = True
+    output = PreTrainingOutput
+    needs_pooler = True
+
+    def __init__(self, width: int, vocab_size: int, activation_name: str, norm_eps: float) -> None:
+        super().__init__()
+        self.masked_lm = MaskedLMHead(width, vocab_size, activation_name, norm_eps)
+        self.next_sentence = NextSentenceHead(width)
+
+    def forward(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Return `prediction_logits` (T, V) and `seq_relationship_logits` (R, 2)."""
+        return {
+            "prediction_logits": self.masked_lm(encoded)["logits"],
+            "seq_relationship_logits": self.next_sentence(encoded)["logits"],
+        }
+
+    def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
+        """Return the sum of the two mean losses, weighted as one target for each row.
+
+        The two losses have different numbers of targets; each is averaged over its own.
+        """
+        if batch.labels is None or batch.next_sentence_label is None:
+            return None
+        words = masked_loss(outputs["prediction_logits"], batch.labels)
+        sentences = cross_entropy(outputs["seq_relationship_logits"], batch.next_sentence_label)
+        rows = batch.layout.num_rows
+        return Loss((words.mean + sentences.mean) * rows, rows)

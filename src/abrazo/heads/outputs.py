@@ -1,0 +1,100 @@
+"""What a model gives back: dataclasses that also unpack in order and answer to names and indexes."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclasses.dataclass(kw_only=True)
+class ModelOutput:
+    """Base of all outputs. Fields that were not computed are `None` and left out when unpacking."""
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the computed fields, in order."""
+        return tuple(self)
+
+    def keys(self) -> list[str]:
+        """Return the names of the computed fields, in order."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return [name for name in names if getattr(self, name) is not None]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (getattr(self, name) for name in self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def __getitem__(self, key: int | slice | str) -> Any:
+        if isinstance(key, str):
+            if key not in self.keys():
+                raise KeyError(f"`{key}` is not in this output; it has {', '.join(self.keys())}.")
+            return getattr(self, key)
+        return self.to_tuple()[key]
+
+
+@dataclasses.dataclass(kw_only=True)
+class BackboneOutput(ModelOutput):
+    """What a bare backbone gives back.
+
+    Shapes for a padded call; a packed call has (tokens, width) in place of (rows, columns, width).
+    """
+
+    last_hidden_state: Tensor
+    """(rows, columns, width) vectors of the last block."""
+    pooler_output: Tensor | None = None
+    """(rows, width) one vector a row, where the backbone has a pooler."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    """(rows, columns, width) after the embeddings and after each block, when asked for."""
+    attentions: tuple[Tensor, ...] | None = None
+    """(rows, heads, columns, columns) of each block, when asked for."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class SequenceClassifierOutput(ModelOutput):
+    """One line of logits for each row."""
+
+    loss: Tensor | None = None
+    """Mean loss, when labels were given."""
+    logits: Tensor
+    """(rows, labels) scores before softmax."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class MaskedLMOutput(ModelOutput):
+    """One line of logits for each token."""
+
+    loss: Tensor | None = None
+    """Mean loss over the labelled tokens, when labels were given."""
+    logits: Tensor
+    """(rows, columns, vocabulary) scores. A packed call with labels has only the labelled tokens."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class NextSentencePredictorOutput(ModelOutput):
+    """Two logits for each row: follows, or random."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+    """(rows, 2) scores before softmax."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class PreTrainingOutput(ModelOutput):
+    """Masked words and next sentence together."""
+
+    loss: Tensor | None = None
+    """Sum of the two mean losses, when both kinds of labels were given."""
+    prediction_logits: Tensor
+    """(rows, columns, vocabulary) scores. A packed call with labels has only the labelled tokens."""
+    seq_relationship_logits: Tensor
+    """(rows, 2) scores."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None

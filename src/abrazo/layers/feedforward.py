@@ -1,0 +1,71 @@
+"""The feed-forward half of a block, and the activations families ask for by name.
+
+Shapes: T tokens, E hidden width, M width in the middle.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from abrazo.errors import ConfigError, one_of
+from abrazo.layers.linear import Linear
+
+
+def _gelu_tanh(values: Tensor) -> Tensor:
+    return F.gelu(values, approximate="tanh")
+
+
+def _quick_gelu(values: Tensor) -> Tensor:
+    return values * torch.sigmoid(1.702 * values)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": _gelu_tanh,
+    "gelu_pytorch_tanh": _gelu_tanh,
+    "gelu_fast": _gelu_tanh,
+    "quick_gelu": _quick_gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+    "swish": F.silu,
+    "mish": F.mish,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "linear": nn.Identity(),
+}
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the activation of that name in `config.json`.
+
+    Raises:
+        ConfigError: There is no such activation.
+    """
+    if name not in ACTIVATIONS:
+        raise ConfigError(one_of("`hidden_act`", name, ACTIVATIONS))
+    return ACTIVATIONS[name]
+
+
+class FeedForward(nn.Module):
+    """Two products with an activation in between, each token by itself."""
+
+    def __init__(self, width: int, middle_width: int, activation_name: str) -> None:
+        super().__init__()
+        self.activation_name = activation_name
+        self.activation = activation(activation_name)
+        self.up = Linear(width, middle_width)
+        self.down = Linear(middle_width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Turn (T, E) into (T, E)."""
+        if self.up.fuses(hidden, self.activation_name):
+            middle = self.up.forward_activated(hidden, self.activation_name)  # (T, M)
+        else:
+            middle = self.activation(self.up(hidden))  # (T, M)
+        return self.down(middle)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """Return the activation's name, for `print(model)`."""
+        return self.activation_name

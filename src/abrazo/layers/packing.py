@@ -1,0 +1,135 @@
+"""The way into and out of packed tokens.
+
+Shapes: B rows, S padded columns, T tokens of all rows.
+"""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from abrazo.errors import DataError
+from abrazo.layers.layout import Layout
+
+
+@dataclasses.dataclass(eq=False)
+class PackedBatch:
+    """The tokens of some rows, one after the other, with no padding.
+
+    Fields that a model does not take stay `None`.
+    """
+
+    input_ids: Tensor
+    """(T,) token ids."""
+    layout: Layout
+    """Where each row begins and ends."""
+    token_type_ids: Tensor | None = None
+    """(T,) segment of each token: 0, or 1 for the second text of a pair."""
+    position_ids: Tensor | None = None
+    """(T,) position of each token; None counts from 0 in each row."""
+    labels: Tensor | None = None
+    """What the head learns from: (rows,) or (rows, labels) for sequences, (T,) for tokens."""
+    next_sentence_label: Tensor | None = None
+    """(rows,) 0 where the second text follows the first, 1 where it is a random one."""
+    rows: tuple[int, ...] = ()
+    """Number of each row in the data set it came from, to name it in messages and keep order."""
+
+    def to(self, device: torch.device | str) -> "PackedBatch":
+        """Return the batch on another device."""
+        target = torch.device(device)
+        if target == self.input_ids.device:
+            return self
+        moved: dict[str, Any] = {
+            field.name: value.to(target, non_blocking=True)
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return dataclasses.replace(self, layout=Layout(self.layout.lengths, target), **moved)
+
+
+class Padding:
+    """Remembers where the tokens of a padded batch stood, to give padded shapes back."""
+
+    def __init__(self, attention_mask: Tensor) -> None:
+        """Read a (B, S) mask, 1 at tokens and 0 at padding.
+
+        Raises:
+            DataError: The mask is not two-dimensional, or a row has no token.
+        """
+        if attention_mask.dim() != 2:
+            shape = tuple(attention_mask.shape)
+            raise DataError(
+                f"`attention_mask` must have the shape (rows, columns), but has {shape}."
+            )
+        kept = attention_mask != 0
+        self.shape = (int(kept.shape[0]), int(kept.shape[1]))
+        self.is_full = bool(kept.all())
+        self.index = kept.reshape(-1).nonzero().squeeze(-1)  # (T,)
+        self.layout = Layout(kept.sum(1).cpu().numpy(), attention_mask.device)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """Turn (B, S, ...) into (T, ...)."""
+        if tuple(padded.shape[:2]) != self.shape:
+            raise DataError(
+                f"`attention_mask` has the shape {self.shape}, but the values it belongs to have "
+                f"{tuple(padded.shape[:2])}."
+            )
+        flat = padded.flatten(0, 1)
+        return flat if self.is_full else flat.index_select(0, self.index)
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """Turn (T, ...) into (B, S, ...), zero at padding."""
+        rows, columns = self.shape
+        if not self.is_full:
+            whole = packed.new_zeros(rows * columns, *packed.shape[1:])
+            packed = whole.index_copy(0, self.index, packed)
+        padded: Tensor = packed.unflatten(0, (rows, columns))
+        return padded
+
+    def pad_pairs(self, grouped: list[Tensor]) -> Tensor:
+        """Turn one (N, H, L, L) tensor a group, as attention weights are, into (B, H, S, S)."""
+        rows, columns = self.shape
+        whole = grouped[0].new_zeros(rows, grouped[0].shape[1], columns, columns)
+        stands = self.column_of_token.split(self.layout.lengths.tolist())
+        for group, pairs in zip(self.layout.groups, grouped, strict=True):
+            for place, row in enumerate(group.rows.tolist()):
+                at, length = stands[row], len(stands[row])
+                whole[row, :, at[:, None], at] = pairs[place, :, :length, :length]
+        return whole
+
+    @property
+    def column_of_token(self) -> Tensor:
+        """(T,) the padded column each token stood in."""
+        return self.index % self.shape[1]
+
+
+def pack(
+    input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+) -> tuple[PackedBatch, Padding]:
+    """Pack a padded batch.
+
+    Args:
+        input_ids: (B, S) token ids; (S,) counts as one row.
+        attention_mask: (B, S) with 1 at tokens, 0 at padding; None takes every position.
+        token_type_ids: (B, S) segment ids, or None.
+
+    Raises:
+        DataError: Shapes do not fit each other, or a row has no token.
+    """
+    if input_ids.dim() not in (1, 2):
+        shape = tuple(input_ids.shape)
+        raise DataError(f"`input_ids` must have the shape (rows, columns), but has {shape}.")
+    input_ids = torch.atleast_2d(input_ids)
+    mask = (
+        torch.ones_like(input_ids) if attention_mask is None else torch.atleast_2d(attention_mask)
+    )
+    padding = Padding(mask)
+    segments = None if token_type_ids is None else padding.pack(torch.atleast_2d(token_type_ids))
+    batch = PackedBatch(
+        input_ids=padding.pack(input_ids),
+        layout=padding.layout,
+        token_type_ids=segments,
+        position_ids=padding.column_of_token,
+    )
+    return batch, padding
