@@ -1,1 +1,37 @@
 """Counts that can be merged, and the figures made of them."""
+
+from abrazo.metrics.base import (
+    EvalPrediction,
+    FunctionMetric,
+    Metric,
+    MetricGroup,
+    MetricLike,
+    PlainMetric,
+    as_metric,
+)
+from abrazo.metrics.classification import (
+    Average,
+    CalibrationBin,
+    ClassFigures,
+    ClassificationDetails,
+    ClassificationMetrics,
+)
+from abrazo.metrics.multilabel import MultiLabelMetrics
+from abrazo.metrics.regression import RegressionMetrics
+
+__all__ = [
+    "Average",
+    "CalibrationBin",
+    "ClassFigures",
+    "ClassificationDetails",
+    "ClassificationMetrics",
+    "EvalPrediction",
+    "FunctionMetric",
+    "Metric",
+    "MetricGroup",
+    "MetricLike",
+    "MultiLabelMetrics",
+    "PlainMetric",
+    "RegressionMetrics",
+    "as_metric",
+]
