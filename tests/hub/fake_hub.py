@@ -1,11 +1,11 @@
-"""A hub on the loopback interface that serves a few files the way the stock client asks for them."""
+"""A hub on the loopback interface that serves a few files as the stock client asks for them."""
 
 import hashlib
 import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -104,15 +104,11 @@ def deaf_server(drip: bytes = b"") -> Iterator[str]:
 
     def serve(listener: socket.socket) -> None:
         while not stop.wait(0.05):
-            try:
+            with suppress(TimeoutError):
                 connections.append(listener.accept()[0])
-            except TimeoutError:
-                pass
             for connection in connections if drip else []:
-                try:
+                with suppress(OSError):
                     connection.sendall(drip)
-                except OSError:
-                    pass
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

