@@ -61,6 +61,17 @@ def missing_folder(text: str, folder: Path) -> str:
     return f"There is no folder `{text}`: `{parent}` has no `{target.name}`.{hint}"
 
 
+def is_repo_name(name: str) -> bool:
+    """Return whether `name` keeps the rule for names of hub repos."""
+    return (
+        len(name) <= _MAX_NAME
+        and _REPO_NAME.fullmatch(name) is not None
+        and ".." not in name
+        and "--" not in name
+        and not name.endswith(".git")
+    )
+
+
 def check_names(name: str, revision: str | None) -> None:
     """Refuse what cannot be a hub repo or a revision of one, with the rule.
 
@@ -68,13 +79,7 @@ def check_names(name: str, revision: str | None) -> None:
         HubError: One or both break their rule.
     """
     problems = []
-    if (
-        len(name) > _MAX_NAME
-        or not _REPO_NAME.fullmatch(name)
-        or ".." in name
-        or "--" in name
-        or name.endswith(".git")
-    ):
+    if not is_repo_name(name):
         problems.append(
             "A model's name must be a folder that is there, or `name` or `owner/name` of letters, "
             f"digits, `-`, `_` and `.` (at most {_MAX_NAME}; no `..` or `--`, no `-` or `.` at an "
