@@ -3,12 +3,14 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
 from abrazo.errors import AbrazoError, CheckpointError
 
+_MOST_LINES = 20
+_LONGEST_LINE = 500
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -63,6 +65,19 @@ def name_problem(name: str, *, folders: bool = False) -> str:
     if "/" in name and not folders:
         return "is not in the folder itself"
     return ""
+
+
+def raise_all(what: str, problems: Sequence[str]) -> None:
+    """Raise one error that lists all problems, if there are any; a long list is cut, and says so.
+
+    Raises:
+        CheckpointError: There are problems.
+    """
+    if not problems:
+        return
+    listed = "".join(f"\n  {problem[:_LONGEST_LINE]}" for problem in problems[:_MOST_LINES])
+    more = len(problems) - _MOST_LINES
+    raise CheckpointError(f"{what}:{listed}" + (f"\n  and {more:,} more" if more > 0 else ""))
 
 
 def sync_folder(folder: Path) -> None:

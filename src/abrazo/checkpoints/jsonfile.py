@@ -123,7 +123,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"the name {twice!r} comes twice in one object")
+        raise ValueError(f"the name {twice[:80]!r} comes twice in one object")
     return result
 
 
@@ -134,5 +134,5 @@ def _refuse_constant(name: str) -> float:
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits} is too large for a number")
+        raise ValueError(f"{digits[:40]} is too large for a number")
     return number
