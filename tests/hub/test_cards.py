@@ -132,6 +132,10 @@ def test_a_card_that_a_person_changed_is_left_as_it_is(edit, tmp_path, caplog):
     assert "left as it is" in caplog.text
 
 
+def test_a_bar_in_a_label_does_not_split_its_cell():
+    assert "| 0 | a\\|b |" in render_card(CARD.replace(labels=("a|b", "c")))
+
+
 NASTY = st.text(
     alphabet=st.sampled_from("a `|<!->\n\"'\\#-é中:&{}[]"), min_size=1, max_size=30
 ) | st.sampled_from(

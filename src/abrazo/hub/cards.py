@@ -9,6 +9,7 @@ overwritten.
 import dataclasses
 import hashlib
 import html
+import json
 import logging
 import math
 import os
@@ -348,9 +349,8 @@ def _code(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return a Python string on one line that cannot close the fence around it."""
-    quoted = repr(text).replace("`", "\\x60").replace("<!--", "<\\x21--")
-    return f'"{quoted[1:-1]}"' if quoted[0] == "'" and '"' not in quoted else quoted
+    """Return a Python string in double quotes on one line, which JSON's strings are too."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
