@@ -86,6 +86,21 @@ def answer_limit() -> float:
     return float(given) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", given) else ANSWER_SECONDS
 
 
+def reach(seconds: float) -> str | None:
+    """Ask the hub for anything at all; return None if it answers, else what went wrong."""
+    from huggingface_hub import get_session
+
+    address = f"{endpoint()}/api/models?limit=1"
+    question = _Watched(lambda: get_session().get(address, timeout=seconds).status_code)
+    if not question.is_done_within(seconds + 1.0):
+        return f"{shown_endpoint()} gave no answer within {seconds:g} s."
+    try:
+        status = question.result()
+    except Exception as error:
+        return _explain(error, "", None, seconds)
+    return _explain_status(status, "", shown_endpoint()) if status >= 500 else None
+
+
 def download(
     name: str,
     *,

@@ -157,7 +157,7 @@ class _Search:
         else:
             repos = [built_in.repo]
             if self.revision in (None, "main"):
-                if (folder := _installed(built_in)) is not None:
+                if (folder := find_installed(self.name)) is not None:
                     return folder
                 places["built-in"] = f"its package {built_in.distribution} is not installed"
             else:
@@ -290,8 +290,13 @@ def _shards(index: Path) -> list[str]:
         ) from error
 
 
-def _installed(model: BuiltIn) -> Path | None:
-    """Return the folder of an installed distribution's data, without importing its package."""
+def find_installed(name: str) -> Path | None:
+    """Return the folder of a built-in model, without importing its package; None if not installed.
+
+    Raises:
+        CheckpointError: Its weights are not what was published.
+    """
+    model = BUILT_IN[name]
     try:
         distribution = metadata.distribution(model.distribution)
     except metadata.PackageNotFoundError:
