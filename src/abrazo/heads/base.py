@@ -54,6 +54,9 @@ class Head(nn.Module):
     needs_pooler: ClassVar[bool] = False
     """Whether the head reads the backbone's pooled vector."""
 
+    def tie(self, word_embeddings: nn.Embedding) -> None:
+        """Share the embedding matrix, in heads that score the whole vocabulary."""
+
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return the tensors of the output, by field name."""
         raise NotImplementedError

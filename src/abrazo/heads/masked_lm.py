@@ -31,6 +31,10 @@ class MaskedLMHead(Head):
         self.norm = nn.LayerNorm(width, eps=norm_eps)
         self.decoder = Linear(width, vocab_size)
 
+    def tie(self, word_embeddings: nn.Embedding) -> None:
+        """Score with the embedding matrix."""
+        self.decoder.weight = word_embeddings.weight
+
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return `logits` (T, V).
 
@@ -67,6 +71,10 @@ class PreTrainingHead(Head):
         super().__init__()
         self.masked_lm = MaskedLMHead(width, vocab_size, activation_name, norm_eps)
         self.next_sentence = NextSentenceHead(width)
+
+    def tie(self, word_embeddings: nn.Embedding) -> None:
+        """Score words with the embedding matrix."""
+        self.masked_lm.tie(word_embeddings)
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return `prediction_logits` (T, V) and `seq_relationship_logits` (R, 2)."""

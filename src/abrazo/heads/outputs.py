@@ -1,4 +1,4 @@
-"""What a model gives back: dataclasses that also unpack in order and answer to names and indexes."""
+"""What a model gives back: dataclasses that also unpack in order and answer to names."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ class MaskedLMOutput(ModelOutput):
     loss: Tensor | None = None
     """Mean loss over the labelled tokens, when labels were given."""
     logits: Tensor
-    """(rows, columns, vocabulary) scores. A packed call with labels has only the labelled tokens."""
+    """(rows, columns, vocabulary) scores; of labelled tokens alone in a packed call with labels."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -93,7 +93,7 @@ class PreTrainingOutput(ModelOutput):
     loss: Tensor | None = None
     """Sum of the two mean losses, when both kinds of labels were given."""
     prediction_logits: Tensor
-    """(rows, columns, vocabulary) scores. A packed call with labels has only the labelled tokens."""
+    """(rows, columns, vocabulary) scores; of labelled tokens alone in a packed call with labels."""
     seq_relationship_logits: Tensor
     """(rows, 2) scores."""
     hidden_states: tuple[Tensor, ...] | None = None

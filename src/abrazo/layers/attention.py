@@ -1,7 +1,7 @@
 """Attention between the tokens of a row, the same for every family.
 
-Shapes: T tokens of all rows, H heads, D width of one head, E hidden width, N rows of a group of like
-length, L the length of that group.
+Shapes: T tokens of all rows, H heads, D width of one head, E hidden width, N rows of a group of
+like length, L the length of that group.
 """
 
 import math

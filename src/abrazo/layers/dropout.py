@@ -1,8 +1,8 @@
 """Dropout whose random numbers do not cost more than the layers around it.
 
-On CPUs `torch` draws one random number an element from a serial generator, which takes longer than the
-rest of a small layer. Here one 64-bit draw serves four elements: an element is dropped when its 16 bits
-fall below the wished share, so that the probability is met within 1 in 65,536.
+On CPUs `torch` draws one random number an element from a serial generator, which takes longer than
+the rest of a small layer. Here one 64-bit draw serves four elements: an element is dropped when its
+16 bits fall below the wished share, so that the probability is met within 1 in 65,536.
 """
 
 import torch

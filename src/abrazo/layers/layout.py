@@ -1,8 +1,8 @@
 """Where the rows of a batch stand in one long matrix of tokens, and how attention sees them.
 
 A batch is packed: the tokens of all rows follow each other, no pad token among them. Linear layers,
-norms and activations never need to know where a row ends; attention does. It works on *groups*: rows
-of like length, put side by side as a rectangle, padded inside the group only.
+norms and activations never need to know where a row ends; attention does. It works on *groups*:
+rows of like length, put side by side as a rectangle, padded inside the group only.
 
 Shapes: T tokens of all rows, R rows, N rows of a group, L the longest row of a group.
 """

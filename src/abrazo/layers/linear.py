@@ -1,8 +1,9 @@
 """The matrix product with a bias, on the fastest kernel there is.
 
-On CPUs `torch` sends fp32 products to MKL and bf16 products to oneDNN. MKL leaves the AVX-512 units of
-some processors idle, so fp32 goes to oneDNN too (measured on two Zen 5 cores, width 384 to 1536, 400
-tokens: 1.0 ms against 2.3 ms). Without gradients oneDNN also applies the activation on the way out.
+On CPUs `torch` sends fp32 products to MKL and bf16 products to oneDNN. MKL leaves the AVX-512 units
+of some processors idle, so fp32 goes to oneDNN too (measured on two Zen 5 cores, width 384 to 1536,
+400 tokens: 1.0 ms against 2.3 ms). Without gradients oneDNN also applies the activation on the way
+out.
 
 Shapes: T tokens, I input width, O output width.
 """

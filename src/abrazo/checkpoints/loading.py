@@ -1,0 +1,149 @@
+"""Weights from a folder into a model, every tensor accounted for.
+
+A tensor of the model that the files lack, one of another shape, or a tensor of the files that no
+one knows: all of them end in one error. Two things are no error but told: a head (or pooler) that
+the files lack as a whole starts new, and the weights of another head are left alone.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from abrazo.checkpoints.keymap import KeyMap, part_shape
+from abrazo.errors import CheckpointError
+
+logger = logging.getLogger("abrazo")
+
+
+class Weights(Protocol):
+    """Named tensors of a model folder, read one by one."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or file, for messages."""
+        ...
+
+    def names(self) -> Collection[str]:
+        """Return the names of all tensors."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor without reading it."""
+        ...
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a tensor, mapped from the file."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectations:
+    """What a model's family knows about the files it is loaded from."""
+
+    prefix: str
+    """What stands before the backbone's names in files of a model with a head, as `bert.`."""
+    optional: tuple[str, ...]
+    """Parts of the model, by our names, that may be absent as a whole and then start new."""
+    elsewhere: tuple[str, ...]
+    """Prefixes of tensors that belong to other heads or are no weights, and may be left alone."""
+
+
+def load_weights(
+    model: nn.Module,
+    weights: Weights,
+    key_map: KeyMap,
+    expectations: Expectations,
+    *,
+    start_new: Collection[str] = (),
+) -> list[str]:
+    """Copy every weight into the model, whose tensors are there but hold nothing yet.
+
+    Args:
+        model: The model; its weights are overwritten.
+        weights: The tensors of a model folder.
+        key_map: The names of either side.
+        expectations: What may be absent and what may be left alone.
+        start_new: Parts to start new although the files may have them.
+
+    Returns:
+        The parts that the files lack and that the caller has to start, such as `head`.
+
+    Raises:
+        CheckpointError: Something is missing, unknown or of another shape; all of it is listed.
+    """
+    found = {_plain(name, expectations.prefix): name for name in weights.names()}
+    wanted = {
+        ours: [found.get(_plain(name, expectations.prefix)) for name in key_map.names_for(ours)]
+        for ours, _ in model.named_parameters()
+    }
+    new_parts = [
+        part
+        for part in expectations.optional
+        if (inside := [ours for ours in wanted if ours.startswith(part + ".")])
+        and (part in start_new or all(name is None for ours in inside for name in wanted[ours]))
+    ]
+    problems, used = [], set()
+    for ours, tensor in model.named_parameters():
+        names = wanted[ours]
+        used.update(name for name in names if name is not None)
+        if ours.startswith(tuple(part + "." for part in new_parts)):
+            continue
+        problems += _problems(ours, tensor, names, weights)
+        if not problems:
+            _copy(tensor, names, weights)
+    left = sorted(set(weights.names()) - used)
+    unknown = [name for name in left if not _is_elsewhere(name, expectations)]
+    problems += [f"unexpected     {name}" for name in unknown]
+    if problems:
+        listing = "\n".join(f"  {line}" for line in _shorten(problems))
+        raise CheckpointError(
+            f"The checkpoint in `{weights.path}` does not fit {type(model).__name__}:\n{listing}"
+        )
+    if left:
+        logger.info("%s: %d tensors of other heads are not used.", weights.path, len(left))
+    return new_parts
+
+
+def _plain(name: str, prefix: str) -> str:
+    """Return a tensor's name without the family's prefix and in today's spelling."""
+    name = name.removeprefix(prefix)
+    if name.endswith("LayerNorm.gamma"):
+        return name.removesuffix("gamma") + "weight"
+    if name.endswith("LayerNorm.beta"):
+        return name.removesuffix("beta") + "bias"
+    return name
+
+
+def _is_elsewhere(name: str, expectations: Expectations) -> bool:
+    return name.removeprefix(expectations.prefix).startswith(expectations.elsewhere)
+
+
+def _problems(
+    ours: str, tensor: Tensor, names: Sequence[str | None], weights: Weights
+) -> list[str]:
+    if None in names:
+        return [f"missing        {ours}"]
+    expected = part_shape(tensor.shape, len(names))
+    return [
+        f"wrong shape    {ours}   file {shape}   model {expected}"
+        for name in names
+        if name is not None and (shape := weights.shape(name)) != expected
+    ]
+
+
+@torch.no_grad()
+def _copy(tensor: Tensor, names: Sequence[str | None], weights: Weights) -> None:
+    for part, name in zip(tensor.chunk(len(names)), names, strict=True):
+        assert name is not None
+        part.copy_(weights.tensor(name))
+
+
+def _shorten(lines: Iterable[str], most: int = 40) -> list[str]:
+    listed = list(lines)
+    more = [f"... and {len(listed) - most} more"] if len(listed) > most else []
+    return listed[:most] + more

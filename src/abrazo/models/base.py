@@ -1,0 +1,368 @@
+"""What every model is: a backbone, perhaps a head, and the way from and to a folder.
+
+    model = BertForSequenceClassification.from_pretrained("my-model")
+    output = model(input_ids, attention_mask)      # padded in, padded out
+    output = model(packed_batch)                   # packed in, packed out
+    model.save_pretrained("my-model")
+
+Shapes: B rows, S padded columns, T tokens of all rows, E hidden width.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from abrazo.checkpoints.folder import open_weights, save_weights
+from abrazo.checkpoints.jsonfile import read_json_object, write_json
+from abrazo.checkpoints.keymap import KeyMap
+from abrazo.checkpoints.loading import Expectations, load_weights
+from abrazo.errors import ConfigError, DataError, TokenizerError
+from abrazo.heads.base import Encoded, Head, Loss
+from abrazo.heads.outputs import BackboneOutput, ModelOutput
+from abrazo.hub.resolve import find_model
+from abrazo.layers.init import init_weights
+from abrazo.layers.packing import PackedBatch, Padding, pack
+from abrazo.models.config import ModelConfig
+from abrazo.models.family import Family
+from abrazo.tokenization.auto import AutoTokenizer
+from abrazo.tokenization.tokenizer import Tokenizer
+
+logger = logging.getLogger("abrazo")
+
+CONFIG_FILE = "config.json"
+ABRAZO_FILE = "abrazo.json"
+"""What Hugging Face's format has no place for: the task and how it reads its rows."""
+MAX_SHARD_SIZE = 5_000_000_000
+"""Bytes above which weights are split into several files."""
+
+
+class PretrainedModel(nn.Module):
+    """Base of all named models."""
+
+    family: ClassVar[Family]
+    """The family, set by each named class."""
+    head_name: ClassVar[str] = ""
+    """The head, one of `family.heads`; empty for a bare backbone."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build with new weights.
+
+        Args:
+            config: The family's configuration.
+
+        Raises:
+            ConfigError: The configuration is that of another family.
+        """
+        super().__init__()
+        if not isinstance(config, self.family.config):
+            raise ConfigError(
+                f"{type(self).__name__} takes a {self.family.config.__name__}, "
+                f"but was given a {type(config).__name__}."
+            )
+        self.config = config
+        self.backbone = self.family.backbone(config)
+        self.head: Head | None = None
+        if self.head_name:
+            self.head = self.family.heads[self.head_name].build(config)
+            if not self.head.needs_pooler:
+                self.backbone.pooler = None
+        self.task_settings: dict[str, Any] = {}
+        """How the task this model was trained for reads its rows; kept in `abrazo.json`."""
+        self.source: Path | None = None
+        """The folder it was loaded from."""
+        self._tokenizer: Tokenizer | None = None
+        self._tie_weights()
+        init_weights(self, config.initializer_range)
+
+    # The parts, by name ------------------------------------------------------------------
+
+    @property
+    def embeddings(self) -> nn.Module:
+        """The embeddings of the backbone."""
+        return self.backbone.embeddings
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The blocks of the backbone."""
+        return self.backbone.blocks
+
+    @property
+    def pooler(self) -> nn.Module | None:
+        """The pooler of the backbone, where it has one."""
+        return self.backbone.pooler
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.backbone.word_embeddings.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are stored in."""
+        return self.backbone.word_embeddings.weight.dtype
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that belongs to the model, read from the model's folder when first asked.
+
+        Raises:
+            TokenizerError: The model was not loaded from a folder, and none was set.
+        """
+        if self._tokenizer is None:
+            if self.source is None:
+                raise TokenizerError(
+                    "This model was built from a configuration and has no tokenizer. "
+                    "Set one: `model.tokenizer = BertTokenizer.from_pretrained(...)`."
+                )
+            self._tokenizer = AutoTokenizer.from_pretrained(str(self.source))
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def num_parameters(self) -> int:
+        """Return the number of weights, shared ones counted once."""
+        return sum(weight.numel() for weight in self.parameters())
+
+    # Computing -----------------------------------------------------------------------------
+
+    def forward(
+        self,
+        input_ids: Tensor | PackedBatch,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ModelOutput:
+        """Compute the output of a batch, and its loss where there are labels.
+
+        Args:
+            input_ids: (B, S) token ids, or a `PackedBatch`, which carries all the rest itself.
+            attention_mask: (B, S) with 1 at tokens and 0 at padding; None takes all as tokens.
+            token_type_ids: (B, S) segments; None takes all as the first.
+            position_ids: (B, S) positions; None counts columns from 0.
+            labels: What the head learns from; (B, S) where it answers for each token.
+            next_sentence_label: (B,) for heads that judge pairs of sentences.
+            output_hidden_states: Whether to return the vectors after each block.
+            output_attentions: Whether to return the attention weights of each block.
+
+        Raises:
+            DataError: Shapes do not fit, a row is empty or too long, or an id is out of range.
+        """
+        padding: Padding | None = None
+        if isinstance(input_ids, PackedBatch):
+            batch = input_ids
+        else:
+            batch, padding = pack(input_ids, attention_mask, token_type_ids)
+            if position_ids is not None:
+                batch.position_ids = padding.pack(position_ids.expand(padding.shape))
+            if labels is not None and self.head is not None and self.head.per_token:
+                labels = padding.pack(labels)
+            batch.labels, batch.next_sentence_label = labels, next_sentence_label
+        hidden_states: list[Tensor] | None = [] if output_hidden_states else None
+        attentions: list[list[Tensor]] | None = [] if output_attentions else None
+        hidden, pooled = self.backbone(batch, hidden_states, attentions)
+        extras = _extras(hidden_states, attentions, padding)
+        if self.head is None:
+            shown = hidden if padding is None else padding.pad(hidden)
+            return BackboneOutput(last_hidden_state=shown, pooler_output=pooled, **extras)
+        answers = self.head(Encoded(hidden, pooled, batch, is_packed_call=padding is None))
+        loss = self.head.loss(answers, batch)
+        if padding is not None and self.head.per_token:
+            # what has a line for each token is padded; what has one for each row is not
+            answers = {
+                name: padding.pad(value) if value.shape[0] == batch.layout.num_tokens else value
+                for name, value in answers.items()
+            }
+        mean = None if loss is None else loss.mean
+        return self.head.output(loss=mean, **answers, **extras)  # type: ignore[call-arg]
+
+    def compute_loss(self, batch: PackedBatch) -> tuple[Loss, dict[str, Tensor]]:
+        """Return the loss of a packed batch as a sum and a count, and the head's tensors.
+
+        Raises:
+            DataError: The model has no head, or the batch has no labels.
+        """
+        if self.head is None:
+            raise DataError(
+                f"{type(self).__name__} has no head, so there is nothing to train it on."
+            )
+        hidden, pooled = self.backbone(batch)
+        answers: dict[str, Tensor] = self.head(Encoded(hidden, pooled, batch))
+        loss = self.head.loss(answers, batch)
+        if loss is None:
+            raise DataError("The batch has no labels, so there is no loss.")
+        return loss, answers
+
+    def set_labels(self, labels: Sequence[str]) -> None:
+        """Name the classes of the head.
+
+        Raises:
+            ConfigError: There are more or fewer labels than the head has classes.
+        """
+        if len(labels) != self.config.num_labels:
+            raise ConfigError(
+                f"The model has {self.config.num_labels} classes, but {len(labels)} labels are "
+                f"given. Load it with `num_labels={len(labels)}`."
+            )
+        self.config = self.config.with_labels(labels)
+
+    # Loading and saving -----------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        config: ModelConfig | None = None,
+        labels: Sequence[str] | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        **overrides: Any,
+    ) -> Self:
+        """Load a model from a folder, the local cache or a hub.
+
+        Args:
+            name_or_path: A folder, a built-in name such as `minilm`, or a repository.
+            config: Used instead of the folder's own.
+            labels: Names of the classes; a head of another size starts new.
+            revision: Branch, tag or commit of the repository.
+            token: Key for a private repository.
+            cache_dir: Where downloads are kept.
+            local_files_only: Never ask a hub.
+            dtype: What the weights are stored and computed in.
+            device: Where the weights go.
+            overrides: Fields of the configuration to change, such as `num_labels=3`.
+
+        Raises:
+            HubError: The name leads to no folder.
+            ConfigError: The configuration is not one of this family, or a field is wrong.
+            CheckpointError: The weights are damaged or do not fit; every tensor is listed.
+        """
+        folder = find_model(
+            str(name_or_path),
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+        stored = read_config(folder, cls.family)
+        config = config or stored
+        if labels is not None:
+            overrides["id2label"] = dict(enumerate(labels))
+        if overrides:
+            config = config.replace(**overrides)
+        starts_new = labels_differ(config, stored)
+        weights = open_weights(folder)
+        with torch.device("meta"):
+            model = cls(config)
+        if model.head is None and not any("pooler." in name for name in weights.names()):
+            model.backbone.pooler = None  # a bare backbone is what its files hold, no more
+        model = model.to(dtype).to_empty(device=device)
+        model._tie_weights()
+        new_parts = load_weights(
+            model,
+            weights,
+            model.key_map(),
+            Expectations(cls.family.prefix, ("backbone.pooler", "head"), cls.family.elsewhere),
+            start_new=("head",) if starts_new else (),
+        )
+        for part in new_parts:
+            init_weights(model.get_submodule(part), config.initializer_range)
+            logger.warning(
+                "%s: `%s` is not in `%s` and starts new; train before use.",
+                cls.__name__,
+                part,
+                name_or_path,
+            )
+        model.source = folder
+        if (folder / ABRAZO_FILE).exists():
+            model.task_settings = read_json_object(folder / ABRAZO_FILE)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int = MAX_SHARD_SIZE) -> None:
+        """Write the model and its tokenizer so that abrazo and `transformers` load them.
+
+        Args:
+            folder: Made when absent; files of a model already there are replaced.
+            max_shard_size: Bytes above which the weights are split into several files.
+
+        Raises:
+            CheckpointError: The folder cannot be written.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        weights = {name: weight.detach() for name, weight in self.named_parameters()}
+        save_weights(self.key_map().to_hf(weights), target, max_shard_size=max_shard_size)
+        dtype = str(self.dtype).removeprefix("torch.")
+        fields = {"architectures": [type(self).__name__], **self.config.to_hf(), "dtype": dtype}
+        write_json(target / CONFIG_FILE, fields)
+        if self.task_settings:
+            write_json(target / ABRAZO_FILE, self.task_settings)
+        if self._tokenizer is not None or self.source is not None:
+            self.tokenizer.save_pretrained(target)
+
+    def key_map(self) -> KeyMap:
+        """Return the two-way table of this model's tensor names."""
+        return self.family.key_map(self.config, self.head_name)
+
+    def _tie_weights(self) -> None:
+        if self.head is not None and self.config.tie_word_embeddings:
+            self.head.tie(self.backbone.word_embeddings)
+
+
+def read_config(folder: Path, family: Family) -> ModelConfig:
+    """Read the `config.json` of a model folder.
+
+    Raises:
+        CheckpointError: The file is absent or damaged.
+        ConfigError: It describes another family, or a field is wrong.
+    """
+    fields = read_json_object(folder / CONFIG_FILE)
+    given = fields.get("model_type")
+    if given != family.name:
+        raise ConfigError(
+            f"`{folder / CONFIG_FILE}` describes a model of the type {given!r}, not "
+            f"{family.name!r}. `AutoModel` picks the class by the type."
+        )
+    return family.config.from_hf(fields, where=str(folder / CONFIG_FILE))
+
+
+def labels_differ(wanted: ModelConfig, stored: ModelConfig) -> bool:
+    """Tell whether a head learned for the stored labels is of no use for the wanted ones."""
+    if wanted.num_labels != stored.num_labels:
+        return True
+    return stored.has_named_labels and wanted.labels != stored.labels
+
+
+def _extras(
+    hidden_states: list[Tensor] | None,
+    attentions: list[list[Tensor]] | None,
+    padding: Padding | None,
+) -> dict[str, tuple[Tensor, ...] | None]:
+    """Return `hidden_states` and `attentions` as the caller gets them.
+
+    Raises:
+        DataError: Attention weights are asked for in a packed call, which has no rectangle.
+    """
+    if padding is None:
+        if attentions is not None:
+            raise DataError("`output_attentions` needs padded `input_ids`, not a packed batch.")
+        return {"hidden_states": None if hidden_states is None else tuple(hidden_states)}
+    return {
+        "hidden_states": None if hidden_states is None else tuple(map(padding.pad, hidden_states)),
+        "attentions": None if attentions is None else tuple(map(padding.pad_pairs, attentions)),
+    }

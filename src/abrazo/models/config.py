@@ -1,0 +1,175 @@
+"""The configuration of a model: strict towards a user, tolerant towards files of the world.
+
+`BertConfig(hiden_size=3)` is refused with the nearest name. Reading a `config.json` keeps every unknown
+field in `extra`, where nothing reads it, and writes it back on saving; known fields are checked for
+type and size. No value chooses a module, a path or a repository.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from abrazo.config import Config
+from abrazo.errors import ConfigError
+
+_MAX_SIZE = 10_000_000
+_MAX_LAYERS = 1_000
+_MAX_LABELS = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
+    """Fields that every family has. Names are those of `config.json`."""
+
+    model_type: ClassVar[str] = ""
+    """The family's name in `config.json`."""
+
+    id2label: Mapping[int, str] = dataclasses.field(
+        default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"}
+    )
+    """The labels of a classification head, by class number."""
+    problem_type: str | None = None
+    """Kind of a classification head; None tells it from the labels."""
+    tie_word_embeddings: bool = True
+    """Whether the masked-word or next-word head shares the embedding matrix."""
+    initializer_range: float = 0.02
+    """Standard deviation of new weights."""
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    """Fields of `config.json` that abrazo does not know; kept and written back, never read."""
+
+    @classmethod
+    def known_fields(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Accept `num_labels` as short for as many unnamed labels."""
+        given = dict(values)
+        if "num_labels" in given:
+            count = given.pop("num_labels")
+            if not isinstance(count, int) or not 1 <= count <= _MAX_LABELS:
+                raise ConfigError(
+                    f"`num_labels` must be a number from 1 to {_MAX_LABELS}, but is {count!r}."
+                )
+            given.setdefault("id2label", {i: f"LABEL_{i}" for i in range(count)})
+        given.pop("label2id", None)
+        return super().known_fields(given)
+
+    def __post_init__(self) -> None:
+        """Check every field; raise one `ConfigError` that lists all that is wrong."""
+        problems = [*self._wrong_types(), *self._wrong_values()]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _wrong_types(self) -> list[str]:
+        hints = typing.get_type_hints(type(self))
+        problems = []
+        for field in dataclasses.fields(self):
+            value, hint = getattr(self, field.name), hints[field.name]
+            if not _fits(value, hint):
+                kind = getattr(hint, "__name__", None) or str(hint)
+                problems.append(f"`{field.name}` must be of type {kind}, but is {value!r:.80}.")
+        return problems
+
+    def _wrong_values(self) -> list[str]:
+        """Return a line for each value that breaks a rule; families add theirs."""
+        problems = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if not math.isfinite(value) or value < 0 or value > _MAX_SIZE:
+                problems.append(
+                    f"`{field.name}` must be a number from 0 to {_MAX_SIZE}, but is {value!r}."
+                )
+        layers = getattr(self, "num_hidden_layers", 0)
+        if isinstance(layers, int) and layers > _MAX_LAYERS:
+            problems.append(f"`num_hidden_layers` must be at most {_MAX_LAYERS}, but is {layers}.")
+        return problems
+
+    @property
+    def num_labels(self) -> int:
+        """The number of labels of a classification head."""
+        return len(self.id2label)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels in class order."""
+        return [self.id2label[i] for i in range(len(self.id2label))]
+
+    @property
+    def has_named_labels(self) -> bool:
+        """Whether the labels are names someone chose, not `LABEL_0`, `LABEL_1`, ..."""
+        return any(label != f"LABEL_{i}" for i, label in self.id2label.items())
+
+    def with_labels(self, labels: Sequence[str]) -> Self:
+        """Return a copy with these labels."""
+        return self.replace(id2label=dict(enumerate(labels)))
+
+    @classmethod
+    def from_hf(cls, values: Mapping[str, Any], *, where: str = "config.json") -> Self:
+        """Read the fields of a `config.json`.
+
+        Raises:
+            ConfigError: A known field has the wrong type or size; all of them are listed.
+        """
+        names = {field.name for field in dataclasses.fields(cls)} - {"extra", "id2label"}
+        known = {name: values[name] for name in names & values.keys()}
+        handled = names | {"id2label", "label2id", "num_labels", "model_type", "architectures"}
+        if "id2label" in values:
+            known["id2label"] = _read_labels(values["id2label"], where)
+        elif isinstance(values.get("num_labels"), int):
+            known["num_labels"] = values["num_labels"]
+        extra = {name: value for name, value in values.items() if name not in handled}
+        try:
+            return cls(**known, extra=extra)
+        except ConfigError as error:
+            raise ConfigError(
+                f"`{where}` does not describe a {cls.model_type} model:\n{error}"
+            ) from error
+
+    def to_hf(self) -> dict[str, Any]:
+        """Return what belongs into `config.json`."""
+        values = self.to_dict()
+        extra, labels = values.pop("extra"), values.pop("id2label")
+        return {
+            **extra,
+            "model_type": self.model_type,
+            **values,
+            "id2label": {str(i): label for i, label in labels.items()},
+            "label2id": {label: i for i, label in labels.items()},
+        }
+
+    def __str__(self) -> str:
+        """Show every field with its value, one a line."""
+        lines = (f"  {name} = {value!r}" for name, value in self.to_dict().items())
+        return "\n".join([type(self).__name__, *lines])
+
+
+def _read_labels(labels: Any, where: str) -> dict[int, str]:
+    """Return `id2label` of a file, with numbers from 0 without a gap."""
+    try:
+        numbered = {int(number): str(label) for number, label in labels.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"`id2label` of `{where}` must map numbers to labels.") from error
+    if len(numbered) > _MAX_LABELS or sorted(numbered) != list(range(len(numbered))):
+        shown = json.dumps(sorted(numbered)[:8])
+        raise ConfigError(
+            f"`id2label` of `{where}` must number its labels from 0 without a gap, but has {shown}."
+        )
+    return dict(sorted(numbered.items()))
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Tell whether a value of a file is of the type a field declares."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, choice) for choice in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    plain = origin or hint
+    if plain is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if plain is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, plain)

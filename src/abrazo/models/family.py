@@ -1,0 +1,96 @@
+"""What makes a family: its config, its backbone, its heads, and the names its files use."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from abrazo.checkpoints.keymap import KeyMap, Row
+from abrazo.heads.base import Head
+from abrazo.layers.packing import PackedBatch
+from abrazo.models.config import ModelConfig
+
+
+class Backbone(nn.Module):
+    """Base of all backbones: embeddings, blocks and, in some, a pooler."""
+
+    embeddings: nn.Module
+    blocks: nn.ModuleList
+    pooler: nn.Module | None
+
+    @property
+    def word_embeddings(self) -> nn.Embedding:
+        """The matrix that token ids look up, which heads may share."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        batch: PackedBatch,
+        hidden_states: list[Tensor] | None = None,
+        attentions: list[list[Tensor]] | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encode a packed batch.
+
+        Args:
+            batch: T tokens of R rows.
+            hidden_states: When given, (T, E) is appended after the embeddings and each block.
+            attentions: When given, each block appends its weights, one (N, H, L, L) tensor for
+                each group of `batch.layout`.
+
+        Returns:
+            (T, E) vectors of the last block and (R, E) pooled vectors, or None without a pooler.
+        """
+        hidden = self.embeddings(batch)  # (T, E)
+        if hidden_states is not None:
+            hidden_states.append(hidden)
+        for block in self.blocks:
+            weights: list[Tensor] | None = None if attentions is None else []
+            hidden = block(hidden, batch.layout, weights)  # (T, E)
+            if hidden_states is not None:
+                hidden_states.append(hidden)
+            if attentions is not None and weights is not None:
+                attentions.append(weights)
+        pooled = None if self.pooler is None else self.pooler(hidden, batch.layout)  # (R, E)
+        return hidden, pooled
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadPlan:
+    """How a family builds a head and what its tensors are called in files."""
+
+    build: Callable[[Any], Head]
+    """From the family's config to the head."""
+    rows: Callable[[Any], tuple[Row, ...]]
+    """From the family's config to the rows of the key map, ours without `head.`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One model family."""
+
+    config: type[ModelConfig]
+    """Its configuration; `config.model_type` is the family's name."""
+    backbone: Callable[[Any], Backbone]
+    """From the config to the backbone."""
+    rows: tuple[Row, ...]
+    """Key map of the backbone, ours without `backbone.`, theirs without the prefix."""
+    prefix: str
+    """What stands before the backbone's names in files of a model with a head."""
+    heads: Mapping[str, HeadPlan]
+    """The heads that models of this family can have."""
+    elsewhere: tuple[str, ...]
+    """Prefixes of tensors in files that may be left alone: other heads, buffers."""
+
+    @property
+    def name(self) -> str:
+        """The family's name in `config.json`."""
+        return self.config.model_type
+
+    def key_map(self, config: ModelConfig, head: str) -> KeyMap:
+        """Return the whole key map of a model with that head, or of the bare backbone for `""`."""
+        prefix = self.prefix if head else ""
+        rows = [row.under("backbone.", prefix) for row in self.rows]
+        if head:
+            rows += [row.under("head.", "") for row in self.heads[head].rows(config)]
+        return KeyMap(rows)

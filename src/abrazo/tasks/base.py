@@ -1,0 +1,155 @@
+"""What a task is: one file that training, evaluation, pipelines and the command line share.
+
+A task knows which columns it reads, how a row becomes features, which head learns from them, how the
+head's tensors become a prediction, and what is counted. It knows nothing of the trainer.
+
+    rows --encode--> features --collate--> packed batch --model--> tensors --predict--> prediction
+                                                                     prediction --answer--> JSON
+"""
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from abrazo.config import Config
+from abrazo.data.rows import RowSource
+from abrazo.layers.layout import Layout
+from abrazo.layers.packing import PackedBatch
+from abrazo.metrics.base import Metric
+from abrazo.models.base import PretrainedModel
+from abrazo.tokenization.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Features:
+    """One stretch of tokens of one row. Tasks that read long texts make several of a row."""
+
+    input_ids: np.ndarray
+    """(n,) int32 token ids, special tokens included."""
+    token_type_ids: np.ndarray | None
+    """(n,) segments, or None where all are the first."""
+    label: Any
+    """What the head learns from: a number, an array, or None."""
+    row: int
+    """Number of the row in its data set."""
+    dropped: int = 0
+    """Tokens of the row that truncation cut off."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskSettings(Config):
+    """How a task reads its rows; each task adds its own fields."""
+
+    max_length: int | None = None
+    """The most tokens of a row; None takes what the model can read."""
+
+
+class Task(abc.ABC):
+    """Base of all tasks."""
+
+    name: ClassVar[str]
+    """The name users write, as `text-classification`."""
+    head_name: ClassVar[str]
+    """The head of a family that learns it."""
+    settings_type: ClassVar[type[TaskSettings]]
+    """The settings' dataclass; its fields are the options of the command line."""
+    settings: TaskSettings
+
+    # From data, from a folder, and back ------------------------------------------------------
+
+    @classmethod
+    @abc.abstractmethod
+    def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
+        """Look at training rows and settle what the settings leave open: columns, labels.
+
+        Raises:
+            DataError: A column is missing or a label cannot be used; row and value are named.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
+        """Return the task as the model was trained for it."""
+
+    @abc.abstractmethod
+    def model_options(self) -> dict[str, Any]:
+        """Return what `from_pretrained` needs to give the model the right head."""
+
+    def prepare_model(self, model: PretrainedModel) -> None:
+        """Write into the model what it needs to serve this task: labels, settings.
+
+        Raises:
+            ConfigError: The model's head does not fit the task.
+        """
+        model.task_settings = {"task": self.name, "settings": self.settings.to_dict()}
+
+    # The way of a row ------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def encode(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+    ) -> list[Features]:
+        """Turn rows into features, at least one of each, in order.
+
+        Args:
+            rows: Rows as mappings from column to value.
+            numbers: The rows' numbers in their data set.
+            tokenizer: The model's tokenizer.
+            with_labels: Whether labels are read; then each row must have one.
+
+        Raises:
+            DataError: A text is empty or no text, or a label is unknown; the row is named by
+                its number, which callers turn into file and line.
+        """
+
+    def collate(self, features: Sequence[Features]) -> PackedBatch:
+        """Pack features into a batch, shortest first, so that attention needs no gathering."""
+        ordered = sorted(features, key=lambda feature: len(feature.input_ids))
+        lengths = [len(feature.input_ids) for feature in ordered]
+        return PackedBatch(
+            input_ids=torch.from_numpy(np.concatenate([f.input_ids for f in ordered])),
+            layout=Layout(lengths),
+            token_type_ids=_join_segments(ordered, lengths),
+            labels=self.join_labels(ordered),
+            rows=tuple(feature.row for feature in ordered),
+        )
+
+    def join_labels(self, features: Sequence[Features]) -> Tensor | None:
+        """Return the labels of a batch as one tensor, or None without labels."""
+        if features[0].label is None:
+            return None
+        return torch.from_numpy(np.asarray([feature.label for feature in features]))
+
+    @abc.abstractmethod
+    def predict(
+        self, features: Sequence[Features], outputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> np.ndarray:
+        """Turn what the head said of one row's features into the row's prediction."""
+
+    @abc.abstractmethod
+    def answer(self, prediction: np.ndarray, row: Mapping[str, Any] | None = None) -> Any:
+        """Turn a prediction into what a user gets, ready for JSON."""
+
+    @abc.abstractmethod
+    def new_metrics(self) -> Metric:
+        """Return fresh counters of the task's metrics, fed with predictions and labels."""
+
+
+def _join_segments(features: Sequence[Features], lengths: Sequence[int]) -> Tensor | None:
+    if all(feature.token_type_ids is None for feature in features):
+        return None
+    parts = [
+        np.zeros(length, dtype=np.int32) if feature.token_type_ids is None else feature.token_type_ids
+        for feature, length in zip(features, lengths, strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(parts).astype(np.int32))
