@@ -302,10 +302,16 @@ def test_a_truncated_file_in_the_cache_is_named_with_the_remedy(file, hub):
         find_model("org/tiny")
     blob = (folder / file).resolve()
     assert f"  {file}   {len(content) - 1:,} bytes" in str(caught.value)
-    (folder / file).unlink()  # what the error says to do
+    remedy = str(caught.value).split("Delete these")[1].split("\n")[1:]
+    assert remedy == [f"  {folder}", f"  {blob}"]
+    shutil.rmtree(folder)
     blob.unlink()
+    hub.asked.clear()
     assert find_model("org/tiny") == folder
     assert (folder / file).read_bytes() == content
+    assert [path for path in hub.asked if path.startswith("GET") and "/resolve/" in path] == [
+        f"GET /org/tiny/resolve/{COMMIT}/{file}"
+    ]
 
 
 def test_a_file_whose_content_is_gone_is_fetched_again_or_named(hub, monkeypatch):

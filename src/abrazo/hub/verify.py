@@ -62,10 +62,11 @@ def check_snapshot(folder: Path) -> None:
             damaged.append((file, blob, f"{blob.stat().st_size:,} bytes, not what was published"))
     if damaged:
         listed = "\n".join(f"  {file.relative_to(folder)}   {why}" for file, _, why in damaged)
-        paths = "\n".join(f"  {path}" for file, blob, _ in damaged for path in (file, blob))
+        paths = "\n".join(f"  {path}" for path in (folder, *(blob for _, blob, _ in damaged)))
         raise CheckpointError(
             f"The local copy of a model in `{folder}` is damaged:\n{listed}\n"
-            f"Delete these and load it again, which fetches them anew:\n{paths}"
+            "Delete these and load it again, which fetches anew only what is damaged:\n"
+            f"{paths}"
         )
 
 
