@@ -1,1 +1,1 @@
-"""Text to ids and back, with offsets."""
+"""Tokenizers: text to ids and back, with offsets; stateless and safe in threads."""
