@@ -95,19 +95,11 @@ def test_a_damaged_minilm_is_a_problem(monkeypatch):
     assert found("minilm").status == "problem"
 
 
-@pytest.mark.parametrize(
-    ("amx", "avx", "units", "precision"),
-    [
-        (True, True, ["AMX", "AVX512_BF16"], "bf16"),
-        (False, True, ["AVX512_BF16"], "fp32"),
-        (False, False, [], "fp32"),
-    ],
-)
-def test_bf16_is_taken_where_there_are_matrix_units(amx, avx, units, precision, monkeypatch):
-    has = {"amx_bf16": amx, "avx512_bf16": avx}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
-    assert doctor.bf16_units() == units
-    assert doctor.auto_precision()["cpu"] == precision
+@pytest.mark.parametrize(("units", "precision"), [("AMX", "bf16"), ("", "fp32")])
+def test_the_precision_that_auto_takes_is_told(units, precision, monkeypatch):
+    monkeypatch.setattr("abrazo.layers.precision.bf16_units", lambda device: units)
+    assert (f"bf16 units: {units}" if units else "no bf16 units") in found("cpu").value
+    assert found("precision on cpu").value == f'"auto" takes {precision}'
 
 
 def test_a_gpu_is_named_with_its_memory(monkeypatch):

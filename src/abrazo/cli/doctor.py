@@ -154,21 +154,25 @@ def _torch_build() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
+    from abrazo.layers.precision import bf16_units
+
     cores = _usable_cores()
-    units = bf16_units()
-    bf16 = f"bf16 units: {', '.join(units)}" if units else "no bf16 units"
+    units = bf16_units("cpu")
+    bf16 = f"bf16 units: {units}" if units else "no bf16 units"
     yield Finding("cpu", f"{cores} usable of {os.cpu_count()} cores, {bf16}")
 
 
 def _cuda() -> Iterator[Finding]:
     import torch
 
+    from abrazo.layers.precision import bf16_units
+
     if not torch.cuda.is_available():
         yield Finding("cuda", "none")
         return
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
-        bf16 = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no bf16"
+        bf16 = "bf16" if bf16_units("cuda") else "no bf16"
         value = f"{device.name}, {device.total_memory / _GIB:.0f} GiB, {bf16}"
         yield Finding(f"cuda:{index}", value)
 
@@ -186,33 +190,18 @@ def _precision() -> Iterator[Finding]:
 
 
 def auto_precision() -> dict[str, str]:
-    """Return what `precision="auto"` takes on each kind of device that is here.
-
-    The rule: bf16 where the processor has bf16 matrix units (AMX) or the GPU has bf16, else fp32.
-    """
+    """Return what `precision="auto"` takes on each kind of device that is here."""
     import torch
 
-    chosen = {"cpu": "bf16" if "AMX" in bf16_units() else "fp32"}
-    if torch.cuda.is_available():
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        chosen["cuda"] = "bf16" if has_bf16 else "fp32"
-    if torch.backends.mps.is_available():
-        chosen["mps"] = "fp32"
-    return chosen
+    from abrazo.layers.precision import precision_name, resolve_precision
 
-
-def bf16_units() -> list[str]:
-    """Return which bf16 units the processor has: `AMX` (matrices), `AVX512_BF16` (vectors)."""
-    import torch
-
-    read = getattr(torch.cpu, "get_capabilities", None)
-    if read is not None:
-        has = read()
-        amx, avx = bool(has.get("amx_bf16")), bool(has.get("avx512_bf16"))
-    else:  # torch before 2.10
-        amx = torch.cpu._is_amx_tile_supported()
-        avx = torch.cpu._is_avx512_bf16_supported()
-    return [name for name, is_there in (("AMX", amx), ("AVX512_BF16", avx)) if is_there]
+    is_there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    kinds = [kind for kind, there in is_there.items() if there]
+    return {kind: precision_name(resolve_precision("auto", kind)) for kind in kinds}
 
 
 def _threads() -> Iterator[Finding]:
