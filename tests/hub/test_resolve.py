@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_hub import COMMIT, FakeHub, deaf_server, running
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.numpy import save
 
 from abrazo.checkpoints.atomic import atomic_folder
@@ -413,9 +414,41 @@ def test_a_download_that_stands_still_is_ended(hub, monkeypatch):
         find_model("org/tiny")
 
 
-def _stall_unless_local(*args, local_files_only=False, **options):
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def test_a_full_disk_is_not_taken_for_a_hub_out_of_reach(hub, monkeypatch):
+    def full(*args, local_files_only=False, **options):
+        raise LocalEntryNotFoundError("none") if local_files_only else OSError(28, "No space left")
 
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(HubError, match=r"cannot be kept: .*No space left"):
+        find_model("org/tiny")
+
+
+def test_a_cache_that_cannot_be_read_is_told(monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(HubError, match=r"cache of org/tiny: .* cannot be read .*Permission denied"):
+        find_model("org/tiny", local_files_only=True)
+
+
+def test_a_hub_that_goes_away_during_a_download_is_told(hub, monkeypatch):
+    def gone(*args, local_files_only=False, **options):
+        raise LocalEntryNotFoundError("none") from (
+            None if local_files_only else ConnectionError("reset by peer")
+        )
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", gone)
+    with pytest.raises(HubError, match=r"could not be reached: reset by peer"):
+        find_model("org/tiny")
+
+
+def test_asking_for_a_login_that_is_not_there_is_told(hub):
+    with pytest.raises(HubError, match=r"nobody is logged in here"):
+        find_model("org/tiny", token=True)
+
+
+def _stall_unless_local(*args, local_files_only=False, **options):
     if local_files_only:
         raise LocalEntryNotFoundError("none")
     time.sleep(5)

@@ -209,6 +209,10 @@ def _explain(error: Exception, name: str, revision: str | None, limit: float) ->
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{hub} has `{name}`, but not its revision `{revision or 'main'}`."
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return "`token=True` takes the token of `hf auth login`, but nobody is logged in here."
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        return _explain(error.__cause__, name, revision, limit)
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if isinstance(status, int):
@@ -216,8 +220,10 @@ def _explain(error: Exception, name: str, revision: str | None, limit: float) ->
     kind = type(error).__name__
     if "Timeout" in kind:
         return f"{hub} gave no answer within {limit:g} s."
-    if isinstance(error, OSError) or type(error).__module__.startswith("httpx"):
+    if isinstance(error, ConnectionError) or type(error).__module__.startswith("httpx"):
         return f"{hub} could not be reached: {error or kind}."
+    if isinstance(error, OSError):
+        return f"What {hub} sends of `{name}` cannot be kept: {error}."
     return f"{hub} did not answer as a hub does ({kind}: {error}). Is HF_ENDPOINT right?"
 
 

@@ -186,6 +186,9 @@ class _Search:
             suffix = "" if self.revision is None else f" at `{self.revision}`"
             places[key] = f"{self.cache_dir} has no whole copy{suffix}"
             return None
+        except OSError as error:
+            places[key] = f"{self.cache_dir} cannot be read ({error})"
+            return None
         folder = Path(path)
         if missing := _what_is_missing(folder, self.needed):
             places[key] = f"{folder} lacks {missing}"
