@@ -100,7 +100,7 @@ def test_a_report_is_one_file_that_asks_for_nothing(tmp_path):
 
 
 def test_what_data_says_stays_text():
-    labels = [ATTACK, "$\\frac{"]
+    labels = [ATTACK, "$\\frac{$"]
     page = render_report(
         full_report(
             labels,
