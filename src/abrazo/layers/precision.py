@@ -49,7 +49,9 @@ def precision_name(dtype: torch.dtype) -> str:
     return next(name for name, known in _DTYPES.items() if known == dtype)
 
 
-def autocast(dtype: torch.dtype, device: torch.device | str) -> contextlib.AbstractContextManager[None]:
+def autocast(
+    dtype: torch.dtype, device: torch.device | str
+) -> contextlib.AbstractContextManager[None]:
     """Return a context in which products are computed in `dtype` while weights stay fp32."""
     if dtype == torch.float32:
         return contextlib.nullcontext()

@@ -125,6 +125,11 @@ class PretrainedModel(nn.Module):
     def tokenizer(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
 
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a row, special ones included."""
+        return self.backbone.max_length
+
     def num_parameters(self) -> int:
         """Return the number of weights, shared ones counted once."""
         return sum(weight.numel() for weight in self.parameters())
@@ -192,16 +197,24 @@ class PretrainedModel(nn.Module):
         Raises:
             DataError: The model has no head, or the batch has no labels.
         """
-        if self.head is None:
-            raise DataError(
-                f"{type(self).__name__} has no head, so there is nothing to train it on."
-            )
-        hidden, pooled = self.backbone(batch)
-        answers: dict[str, Tensor] = self.head(Encoded(hidden, pooled, batch))
+        answers = self.answer_packed(batch)
+        assert self.head is not None
         loss = self.head.loss(answers, batch)
         if loss is None:
             raise DataError("The batch has no labels, so there is no loss.")
         return loss, answers
+
+    def answer_packed(self, batch: PackedBatch) -> dict[str, Tensor]:
+        """Return the head's tensors of a packed batch, by name.
+
+        Raises:
+            DataError: The model has no head.
+        """
+        if self.head is None:
+            raise DataError(f"{type(self).__name__} has no head to train or to ask.")
+        hidden, pooled = self.backbone(batch)
+        answers: dict[str, Tensor] = self.head(Encoded(hidden, pooled, batch))
+        return answers
 
     def set_labels(self, labels: Sequence[str]) -> None:
         """Name the classes of the head.

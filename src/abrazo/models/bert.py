@@ -12,7 +12,6 @@ from typing import ClassVar
 from torch import nn
 
 from abrazo.checkpoints.keymap import Row
-
 from abrazo.heads.masked_lm import MaskedLMHead, PreTrainingHead
 from abrazo.heads.sequence import NextSentenceHead, SequenceClassificationHead
 from abrazo.layers.attention import Attention
@@ -132,6 +131,11 @@ class BertBackbone(Backbone):
     def word_embeddings(self) -> nn.Embedding:
         """The matrix that token ids look up."""
         return self.embeddings.tokens
+
+    @property
+    def max_length(self) -> int:
+        """The number of positions."""
+        return self.embeddings.positions.num_embeddings
 
 
 def _masked_lm_head(config: BertConfig) -> MaskedLMHead:

@@ -1,8 +1,8 @@
 """The configuration of a model: strict towards a user, tolerant towards files of the world.
 
-`BertConfig(hiden_size=3)` is refused with the nearest name. Reading a `config.json` keeps every unknown
-field in `extra`, where nothing reads it, and writes it back on saving; known fields are checked for
-type and size. No value chooses a module, a path or a repository.
+`BertConfig(hiden_size=3)` is refused with the nearest name. Reading a `config.json` keeps every
+unknown field in `extra`, where nothing reads it, and writes it back on saving; known fields are
+checked for type and size. No value chooses a module, a path or a repository.
 """
 
 import dataclasses

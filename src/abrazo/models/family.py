@@ -24,6 +24,11 @@ class Backbone(nn.Module):
         """The matrix that token ids look up, which heads may share."""
         raise NotImplementedError
 
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a row."""
+        raise NotImplementedError
+
     def forward(
         self,
         batch: PackedBatch,

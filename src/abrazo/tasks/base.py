@@ -1,7 +1,7 @@
 """What a task is: one file that training, evaluation, pipelines and the command line share.
 
-A task knows which columns it reads, how a row becomes features, which head learns from them, how the
-head's tensors become a prediction, and what is counted. It knows nothing of the trainer.
+A task knows which columns it reads, how a row becomes features, which head learns from them, how
+the head's tensors become a prediction, and what is counted. It knows nothing of the trainer.
 
     rows --encode--> features --collate--> packed batch --model--> tensors --predict--> prediction
                                                                      prediction --answer--> JSON
@@ -9,7 +9,7 @@ head's tensors become a prediction, and what is counted. It knows nothing of the
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,11 +18,17 @@ from torch import Tensor
 
 from abrazo.config import Config
 from abrazo.data.rows import RowSource
+from abrazo.errors import ConfigError
 from abrazo.layers.layout import Layout
 from abrazo.layers.packing import PackedBatch
 from abrazo.metrics.base import Metric
 from abrazo.models.base import PretrainedModel
 from abrazo.tokenization.tokenizer import Tokenizer
+
+
+def row_name(number: int) -> str:
+    """Name a row by its number alone."""
+    return f"row {number + 1}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,12 +87,28 @@ class Task(abc.ABC):
         """Return what `from_pretrained` needs to give the model the right head."""
 
     def prepare_model(self, model: PretrainedModel) -> None:
-        """Write into the model what it needs to serve this task: labels, settings.
+        """Settle how long rows may be, and write into the model what it needs to serve this task.
 
         Raises:
-            ConfigError: The model's head does not fit the task.
+            ConfigError: The head does not fit the task, or rows may be longer than it reads.
         """
+        self.fit_length(model)
         model.task_settings = {"task": self.name, "settings": self.settings.to_dict()}
+
+    def fit_length(self, model: PretrainedModel) -> None:
+        """Settle `max_length`: what the settings say, else what model and tokenizer can take.
+
+        Raises:
+            ConfigError: The settings ask for more than the model reads.
+        """
+        limit = model.max_length
+        wanted = self.settings.max_length
+        if wanted is not None and wanted > limit:
+            raise ConfigError(
+                f"`max_length` must be at most {limit}, the model's own, but is {wanted}."
+            )
+        if wanted is None:
+            self.settings = self.settings.replace(max_length=limit)
 
     # The way of a row ------------------------------------------------------------------------
 
@@ -98,6 +120,7 @@ class Task(abc.ABC):
         tokenizer: Tokenizer,
         *,
         with_labels: bool,
+        origin: Callable[[int], str] = row_name,
     ) -> list[Features]:
         """Turn rows into features, at least one of each, in order.
 
@@ -106,10 +129,10 @@ class Task(abc.ABC):
             numbers: The rows' numbers in their data set.
             tokenizer: The model's tokenizer.
             with_labels: Whether labels are read; then each row must have one.
+            origin: From a row's number to where it came from, for messages.
 
         Raises:
-            DataError: A text is empty or no text, or a label is unknown; the row is named by
-                its number, which callers turn into file and line.
+            DataError: A text is empty or no text, or a label is unknown.
         """
 
     def collate(self, features: Sequence[Features]) -> PackedBatch:
@@ -137,8 +160,29 @@ class Task(abc.ABC):
         """Turn what the head said of one row's features into the row's prediction."""
 
     @abc.abstractmethod
-    def answer(self, prediction: np.ndarray, row: Mapping[str, Any] | None = None) -> Any:
-        """Turn a prediction into what a user gets, ready for JSON."""
+    def answer(self, prediction: np.ndarray, *, top_k: int | None = 1) -> Any:
+        """Turn a prediction into what a user gets, ready for JSON.
+
+        Args:
+            prediction: What `predict` made of the row.
+            top_k: How many candidates are wished: a list of the best, or of all for None.
+                With 1 the best one stands by itself.
+        """
+
+    def judge(self, prediction: np.ndarray, label: Any) -> tuple[str, str, float] | None:
+        """Return the right answer, the given one and its score from 0 to 1, to list bad mistakes.
+
+        None for tasks whose answers are not one of some labels.
+        """
+        return None
+
+    @abc.abstractmethod
+    def as_row(self, item: Any) -> Mapping[str, Any]:
+        """Turn what a user hands to a pipeline (a text, a pair, a mapping) into a row.
+
+        Raises:
+            DataError: It is none of these.
+        """
 
     @abc.abstractmethod
     def new_metrics(self) -> Metric:
@@ -149,7 +193,9 @@ def _join_segments(features: Sequence[Features], lengths: Sequence[int]) -> Tens
     if all(feature.token_type_ids is None for feature in features):
         return None
     parts = [
-        np.zeros(length, dtype=np.int32) if feature.token_type_ids is None else feature.token_type_ids
+        np.zeros(length, dtype=np.int32)
+        if feature.token_type_ids is None
+        else feature.token_type_ids
         for feature, length in zip(features, lengths, strict=True)
     ]
     return torch.from_numpy(np.concatenate(parts).astype(np.int32))

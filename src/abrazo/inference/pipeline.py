@@ -1,0 +1,128 @@
+"""A task, a model and a tokenizer behind one call.
+
+classify = pipeline("text-classification", "my-model")
+classify("a fine film")                      # {"label": "positive", "score": 0.98}
+classify(["a fine film", "a bore"])          # a list, in order
+for answer in classify(lines_of_a_file()):   # an iterator for anything read bit by bit
+    ...
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from abrazo.errors import ConfigError
+from abrazo.inference.engine import Engine
+from abrazo.inference.evaluation import predict_items
+from abrazo.layers.devices import find_device
+from abrazo.models.auto import load_model
+from abrazo.models.base import PretrainedModel
+from abrazo.tasks.auto import task_type
+from abrazo.tasks.base import Task
+from abrazo.tokenization.tokenizer import Tokenizer
+
+
+class Pipeline:
+    """Answers for one text or many."""
+
+    def __init__(
+        self,
+        task: Task,
+        model: PretrainedModel,
+        tokenizer: Tokenizer,
+        *,
+        precision: str = "auto",
+        token_budget: int | None = None,
+    ) -> None:
+        """Make a model ready to answer.
+
+        Args:
+            task: What is asked of the model.
+            model: Left as it is; another precision is computed on a copy of its weights.
+            tokenizer: The model's tokenizer.
+            precision: `auto`, `fp32`, `bf16` or `fp16`.
+            token_budget: Tokens of a batch; None takes what suits the device.
+        """
+        self.task = task
+        self.tokenizer = tokenizer
+        self.engine = Engine(model, precision=precision, token_budget=token_budget)
+
+    def __call__(self, inputs: Any, *, top_k: int | None = 1) -> Any:
+        """Answer one input, or many in order.
+
+        Args:
+            inputs: A text, a pair of texts as a tuple, or a mapping; a list or data set of these;
+                or an iterator, which is read bit by bit and answered by an iterator.
+            top_k: How many candidates: 1 gives the best alone, None gives all.
+
+        Raises:
+            DataError: An input is none of these; it is named by its number.
+        """
+        if isinstance(inputs, str | tuple | Mapping):
+            return next(self.stream([inputs], top_k=top_k))
+        answers = self.stream(inputs, top_k=top_k)
+        return list(answers) if isinstance(inputs, Sequence) or _has_length(inputs) else answers
+
+    def stream(self, inputs: Iterable[Any], *, top_k: int | None = 1) -> Iterator[Any]:
+        """Answer inputs as they come, in order."""
+        rows = (self.task.as_row(item) for item in inputs)
+        for prediction in predict_items(self.engine, self.task, rows, self.tokenizer):
+            yield self.task.answer(prediction, top_k=top_k)
+
+    def __repr__(self) -> str:
+        name, precision = type(self.engine.model).__name__, self.engine.precision
+        return f"Pipeline({self.task.name!r}, {name}, {precision}, {self.engine.model.device})"
+
+
+def pipeline(
+    task: str,
+    model: str | Path | PretrainedModel,
+    *,
+    tokenizer: Tokenizer | None = None,
+    device: torch.device | str | None = None,
+    precision: str = "auto",
+    token_budget: int | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Pipeline:
+    """Load what a task needs and put it behind one call.
+
+    Args:
+        task: The task's name, such as `text-classification` or `sentiment-analysis`.
+        model: A folder, a name, a repository, or a loaded model.
+        tokenizer: Used instead of the model's own.
+        device: Where to compute; None takes the best there is.
+        precision: `auto` is bf16 where the hardware has units for it, else fp32.
+        token_budget: Tokens of a batch; None takes what suits the device.
+        revision: Branch, tag or commit of the repository.
+        token: Key for a private repository.
+
+    Raises:
+        ConfigError: There is no such task, or the model was trained for another.
+        HubError: The name leads to no folder.
+    """
+    kind = task_type(task)
+    if not isinstance(model, PretrainedModel):
+        model = load_model(model, kind.head_name, revision=revision, token=token)
+        model.to(find_device(device))
+    elif device is not None:
+        model.to(find_device(device))
+    trained_for = model.task_settings.get("task", kind.name)
+    if trained_for != kind.name or model.head_name != kind.head_name:
+        raise ConfigError(
+            f"The model was trained for {trained_for!r} and is a {type(model).__name__}, so it "
+            f"cannot serve {task!r}."
+        )
+    return Pipeline(
+        kind.of_model(model),
+        model,
+        tokenizer or model.tokenizer,
+        precision=precision,
+        token_budget=token_budget,
+    )
+
+
+def _has_length(inputs: Any) -> bool:
+    return hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__")

@@ -1,0 +1,66 @@
+"""Finding the columns a task reads, by the names people give them."""
+
+from collections.abc import Sequence
+from typing import Literal, overload
+
+from abrazo.errors import DataError, did_you_mean
+
+
+@overload
+def find_column(
+    columns: Sequence[str],
+    given: str | None,
+    usual: Sequence[str],
+    purpose: str,
+    *,
+    is_optional: Literal[False] = False,
+) -> str: ...
+
+
+@overload
+def find_column(
+    columns: Sequence[str],
+    given: str | None,
+    usual: Sequence[str],
+    purpose: str,
+    *,
+    is_optional: Literal[True],
+) -> str | None: ...
+
+
+def find_column(
+    columns: Sequence[str],
+    given: str | None,
+    usual: Sequence[str],
+    purpose: str,
+    *,
+    is_optional: bool = False,
+) -> str | None:
+    """Return the column that holds what is looked for.
+
+    Args:
+        columns: The columns there are.
+        given: What the user named, taken as it is.
+        usual: Names to look for otherwise, the most usual first.
+        purpose: What the column holds, for the message.
+        is_optional: Whether there may be none.
+
+    Raises:
+        DataError: The named column is not there, or none of the usual ones is.
+    """
+    there = ", ".join(f"`{name}`" for name in columns)
+    if given is not None:
+        if given not in columns:
+            hint = did_you_mean(given, columns)
+            raise DataError(f"There is no column `{given}` for the {purpose}, only {there}.{hint}")
+        return given
+    for name in usual:
+        if name in columns:
+            return name
+    if is_optional:
+        return None
+    option = f"{purpose.split()[-1]}_column"
+    raise DataError(
+        f"No column for the {purpose} was found among {there}. Name it with `{option}=...`; "
+        f"these names are found by themselves: {', '.join(usual)}."
+    )

@@ -1,0 +1,386 @@
+"""Text classification: one text, or a pair, to one class, several, or a number.
+
+What kind it is shows in the labels: a list means several classes at once, a number with a fraction
+means regression, anything else (strings, whole numbers, true and false) names one class.
+
+Shapes: C labels.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from abrazo.data.rows import RowSource
+from abrazo.errors import ConfigError, DataError, did_you_mean
+from abrazo.metrics.base import Metric
+from abrazo.metrics.classification import ClassificationMetrics
+from abrazo.metrics.multilabel import MultiLabelMetrics
+from abrazo.metrics.regression import RegressionMetrics
+from abrazo.models.base import PretrainedModel
+from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.columns import find_column
+from abrazo.tokenization.tokenizer import Tokenizer
+
+TEXT_COLUMNS = ("text", "sentence", "content", "review", "message", "text1", "sentence1", "premise")
+PAIR_COLUMNS = ("text_pair", "text2", "sentence2", "hypothesis")
+LABEL_COLUMNS = ("label", "labels", "category", "class", "sentiment", "intent", "score", "target")
+
+Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+_SCANNED_AT_ONCE = 10_000
+_MOST_LISTED = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextClassificationSettings(TaskSettings):
+    """Which columns are read and what the labels mean."""
+
+    text_column: str | None = None
+    """Column of the text; found by its name unless given."""
+    pair_column: str | None = None
+    """Column of the second text of a pair; found by its name unless given."""
+    label_column: str | None = None
+    """Column of the label; found by its name unless given."""
+    labels: Sequence[str] | None = None
+    """The labels in class order; found in the data unless given."""
+    problem: Problem | None = None
+    """What the labels mean; told from the labels unless given."""
+    threshold: float = 0.5
+    """With several labels at once: the probability from which a label is given."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"`threshold` must be between 0 and 1, but is {self.threshold}.")
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            raise ConfigError(f"`labels` must not name a label twice, but is {list(self.labels)}.")
+
+
+class TextClassification(Task):
+    """One text or pair to labels or a number."""
+
+    name = "text-classification"
+    head_name = "sequence_classification"
+    settings_type: ClassVar[type[TaskSettings]] = TextClassificationSettings
+    settings: TextClassificationSettings
+
+    def __init__(self, settings: TextClassificationSettings) -> None:
+        """Take settings that leave nothing open but `max_length`."""
+        assert settings.problem is not None
+        assert settings.labels is not None
+        self.settings = settings
+        self.problem: Problem = settings.problem
+        self.labels = tuple(settings.labels)
+        self._number_of = {label: number for number, label in enumerate(self.labels)}
+
+    @classmethod
+    def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
+        """Find columns and labels in training rows."""
+        assert isinstance(settings, TextClassificationSettings)
+        columns = rows.column_names
+        found = settings.replace(
+            text_column=find_column(columns, settings.text_column, TEXT_COLUMNS, "text"),
+            pair_column=find_column(
+                columns, settings.pair_column, PAIR_COLUMNS, "second text", is_optional=True
+            ),
+            label_column=find_column(columns, settings.label_column, LABEL_COLUMNS, "label"),
+        )
+        assert found.label_column is not None
+        problem, labels = _survey(rows, found.label_column, settings)
+        return cls(found.replace(problem=problem, labels=labels))
+
+    @classmethod
+    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
+        """Return the task that the model's head was trained for."""
+        if settings is None:
+            stored = model.task_settings.get("settings", {})
+            settings = TextClassificationSettings.from_dict(stored)
+        assert isinstance(settings, TextClassificationSettings)
+        problem = settings.problem or model.config.problem_type
+        if problem is None:
+            is_number = model.config.num_labels == 1
+            problem = "regression" if is_number else "single_label_classification"
+        labels = settings.labels or model.config.labels
+        task = cls(
+            settings.replace(
+                problem=problem,
+                labels=labels,
+                text_column=settings.text_column or TEXT_COLUMNS[0],
+                pair_column=settings.pair_column,
+                label_column=settings.label_column or LABEL_COLUMNS[0],
+            )
+        )
+        task.fit_length(model)
+        return task
+
+    def model_options(self) -> dict[str, Any]:
+        """Return labels and problem type."""
+        return {"labels": self.labels, "problem_type": self.problem}
+
+    def prepare_model(self, model: PretrainedModel) -> None:
+        """Write labels, problem type and settings into the model."""
+        if model.head is None or not hasattr(model.head, "problem_type"):
+            raise ConfigError(
+                f"{self.name} needs a model with a classifier, but {type(model).__name__} has none."
+            )
+        model.set_labels(self.labels)
+        model.config = model.config.replace(problem_type=self.problem)
+        model.head.problem_type = self.problem  # type: ignore[assignment]
+        super().prepare_model(model)
+
+    # The way of a row ----------------------------------------------------------------------
+
+    def as_row(self, item: Any) -> Mapping[str, Any]:
+        """Accept a text, a pair of texts, or a mapping with the task's columns or stock names."""
+        text, pair = self.settings.text_column, self.settings.pair_column
+        assert text is not None
+        if isinstance(item, str):
+            return {text: item}
+        if isinstance(item, Sequence) and len(item) == 2:
+            return {text: item[0], pair or PAIR_COLUMNS[0]: item[1]}
+        if isinstance(item, Mapping):
+            if text in item or "text" not in item:
+                return item
+            stock = {text: item["text"]}
+            if "text_pair" in item:
+                stock[pair or PAIR_COLUMNS[0]] = item["text_pair"]
+            return stock
+        raise DataError(f"A text, a pair of texts or a mapping is wanted, not {item!r:.80}.")
+
+    def encode(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+        origin: Callable[[int], str] = row_name,
+    ) -> list[Features]:
+        """Turn each row into one stretch of tokens, cut at `max_length`."""
+        settings = self.settings
+        assert settings.text_column is not None
+        texts = [
+            _text_of(row, settings.text_column, number, origin, may_be_empty=not with_labels)
+            for row, number in zip(rows, numbers, strict=True)
+        ]
+        pair_column = settings.pair_column or PAIR_COLUMNS[0]
+        pairs = None
+        if settings.pair_column is not None or any(pair_column in row for row in rows):
+            pairs = [
+                _text_of(row, pair_column, number, origin, may_be_empty=True)
+                for row, number in zip(rows, numbers, strict=True)
+            ]
+        labels: list[Any] = [None] * len(rows)
+        if with_labels:
+            labels = [
+                self._read_label(row, number, origin)
+                for row, number in zip(rows, numbers, strict=True)
+            ]
+        encoded = tokenizer.encode_rows(texts, pairs, max_length=settings.max_length)
+        segments, offsets = encoded.token_type_ids, encoded.offsets.tolist()
+        return [
+            Features(
+                encoded.input_ids[start:end],
+                None if segments is None else segments[start:end],
+                label,
+                number,
+                int(dropped),
+            )
+            for start, end, label, number, dropped in zip(
+                offsets, offsets[1:], labels, numbers, encoded.dropped, strict=False
+            )
+        ]
+
+    def _read_label(self, row: Mapping[str, Any], number: int, origin: Callable[[int], str]) -> Any:
+        column = self.settings.label_column
+        assert column is not None
+        if column not in row:
+            there = ", ".join(f"`{name}`" for name in row)
+            raise DataError(f"{origin(number)}: there is no column `{column}`, only {there}.")
+        value = row[column]
+        if self.problem == "regression":
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not _is_there(value)
+            ):
+                raise DataError(
+                    f"{origin(number)}: `{column}` must be a number, but is {value!r:.80}."
+                )
+            return np.float32(value)
+        if self.problem == "multi_label_classification":
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise DataError(
+                    f"{origin(number)}: `{column}` must be a list, but is {value!r:.80}."
+                )
+            marks = np.zeros(len(self.labels), dtype=np.float32)
+            marks[[self._class_of(label, number, origin) for label in value]] = 1
+            return marks
+        return np.int64(self._class_of(value, number, origin))
+
+    def _class_of(self, value: Any, number: int, origin: Callable[[int], str]) -> int:
+        found = self._number_of.get(label_name(value)) if _is_there(value) else None
+        if found is not None:
+            return found
+        if isinstance(value, int) and 0 <= value < len(self.labels) and self._names_are_words():
+            return value
+        listed = ", ".join(self.labels[:_MOST_LISTED]) + ", ..." * (len(self.labels) > _MOST_LISTED)
+        shown = f'"{value}"' if isinstance(value, str) else repr(value)
+        raise DataError(
+            f"{origin(number)}: label {shown} is not one of the model's labels ({listed})."
+            f"{did_you_mean(str(value), self.labels)}"
+        )
+
+    def _names_are_words(self) -> bool:
+        """Tell whether class numbers can stand for labels without being taken for names."""
+        return not any(label.lstrip("-").isdigit() for label in self.labels)
+
+    def predict(
+        self, features: Sequence[Features], outputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> np.ndarray:
+        """Return the row's (C,) logits, or the one number of a regression."""
+        return outputs[0]["logits"]
+
+    def answer(self, prediction: np.ndarray, *, top_k: int | None = 1) -> Any:
+        """Return `{label, score}`, a list of them, or `{score}` for a regression."""
+        if self.problem == "regression":
+            return {"score": float(prediction[0])}
+        scores = self.probabilities(prediction)
+        best = np.argsort(-scores, kind="stable")
+        if self.problem == "multi_label_classification" and top_k == 1:
+            best = best[scores[best] >= self.settings.threshold]
+            return [{"label": self.labels[i], "score": float(scores[i])} for i in best]
+        ranked = [{"label": self.labels[i], "score": float(scores[i])} for i in best[:top_k]]
+        return ranked[0] if top_k == 1 else ranked
+
+    def judge(self, prediction: np.ndarray, label: Any) -> tuple[str, str, float] | None:
+        """Compare the likeliest class with the right one, where rows have one class."""
+        if self.problem != "single_label_classification":
+            return None
+        scores = self.probabilities(prediction)
+        best = int(scores.argmax())
+        return self.labels[int(label)], self.labels[best], float(scores[best])
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Turn (..., C) logits into probabilities: of one class, or of each label by itself."""
+        wide = logits.astype(np.float64)
+        if self.problem == "multi_label_classification":
+            return 1 / (1 + np.exp(-wide))
+        shifted = np.exp(wide - wide.max(-1, keepdims=True))
+        shares: np.ndarray = shifted / shifted.sum(-1, keepdims=True)
+        return shares
+
+    def new_metrics(self) -> Metric:
+        """Return counters for the kind of labels."""
+        if self.problem == "regression":
+            return RegressionMetrics()
+        if self.problem == "multi_label_classification":
+            return MultiLabelMetrics(self.labels, self.settings.threshold)
+        return ClassificationMetrics(self.labels)
+
+
+def label_name(value: Any) -> str:
+    """Return the name of a label given as a string, a whole number or a truth value."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_there(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def _text_of(
+    row: Mapping[str, Any],
+    column: str,
+    number: int,
+    origin: Callable[[int], str],
+    *,
+    may_be_empty: bool,
+) -> str:
+    if column not in row:
+        there = ", ".join(f"`{name}`" for name in row)
+        raise DataError(f"{origin(number)}: there is no column `{column}`, only {there}.")
+    text = row[column]
+    if not isinstance(text, str):
+        kind = "missing" if not _is_there(text) else f"of type {type(text).__name__}"
+        raise DataError(
+            f"{origin(number)}: `{column}` must be a text, but is {kind}. Remove or fill such rows."
+        )
+    if not may_be_empty and not text.strip():
+        raise DataError(f"{origin(number)}: `{column}` is empty. Remove or fill such rows.")
+    return text
+
+
+def _column_values(rows: RowSource, column: str) -> Iterator[tuple[int, Any]]:
+    for start in range(0, len(rows), _SCANNED_AT_ONCE):
+        numbers = range(start, min(start + _SCANNED_AT_ONCE, len(rows)))
+        for number, row in zip(numbers, rows.rows(numbers), strict=True):
+            yield number, row.get(column)
+
+
+def _survey(
+    rows: RowSource, column: str, settings: TextClassificationSettings
+) -> tuple[Problem, tuple[str, ...]]:
+    """Read all labels once and tell what they mean.
+
+    Raises:
+        DataError: A label is missing, labels are of several kinds, or there is only one class.
+    """
+    kinds: dict[str, int] = {}
+    values: set[Any] = set()
+    for number, value in _column_values(rows, column):
+        kind = _kind(value)
+        if kind == "missing":
+            raise DataError(
+                f"{rows.origin(number)}: `{column}` is missing. Remove or fill such rows."
+            )
+        if kind not in kinds:
+            kinds[kind] = number
+        if kind == "list":
+            values.update(value)
+        elif kind != "fraction":
+            values.add(value)
+    problem = settings.problem or _problem_of(kinds, column, rows)
+    if problem == "regression":
+        return problem, ("score",)
+    if settings.labels is not None:
+        return problem, tuple(settings.labels)
+    numeric = all(isinstance(value, int) for value in values)
+    labels = tuple(
+        label_name(value) for value in (sorted(values) if numeric else sorted(map(str, values)))
+    )
+    if len(labels) < 2 and problem == "single_label_classification":
+        raise DataError(
+            f"There must be at least two classes, but every row has the label "
+            f"{', '.join(labels) or 'nothing'} in `{column}`."
+        )
+    if not labels:
+        raise DataError(f"No row has a label in `{column}`.")
+    return problem, labels
+
+
+def _kind(value: Any) -> str:
+    if not _is_there(value):
+        return "missing"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bool):
+        return "truth value"
+    if isinstance(value, int):
+        return "whole number"
+    if isinstance(value, float):
+        return "fraction"
+    return "list" if isinstance(value, Iterable) else type(value).__name__
+
+
+def _problem_of(kinds: Mapping[str, int], column: str, rows: RowSource) -> Problem:
+    if set(kinds) <= {"fraction", "whole number"} and "fraction" in kinds:
+        return "regression"
+    if set(kinds) == {"list"}:
+        return "multi_label_classification"
+    if len(kinds) == 1 and "list" not in kinds:
+        return "single_label_classification"
+    where = "; ".join(f"{kind} in {rows.origin(number)}" for kind, number in kinds.items())
+    raise DataError(f"The labels in `{column}` must all be of one kind, but are: {where}.")
