@@ -98,3 +98,29 @@ class PreTrainingOutput(ModelOutput):
     """(rows, 2) scores."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class TokenClassifierOutput(ModelOutput):
+    """One line of logits for each token."""
+
+    loss: Tensor | None = None
+    """Mean loss over the labelled tokens, when labels were given."""
+    logits: Tensor
+    """(rows, columns, labels) scores before softmax."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class QuestionAnsweringOutput(ModelOutput):
+    """How likely the answer starts, and ends, at each token."""
+
+    loss: Tensor | None = None
+    """Mean of the losses of start and end, when positions were given."""
+    start_logits: Tensor
+    """(rows, columns) scores before softmax over the row."""
+    end_logits: Tensor
+    """(rows, columns) scores before softmax over the row."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None

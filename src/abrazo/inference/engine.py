@@ -151,9 +151,9 @@ def _evaluating(model: PretrainedModel) -> Iterator[None]:
 def _split(answers: dict[str, Tensor], batch: PackedBatch) -> list[Outputs]:
     """Cut each tensor into one array a row; those with a line for each token at the rows' ends."""
     rows, ends = batch.layout.num_rows, batch.layout.offsets[1:-1]
-    columns: dict[str, Sequence[np.ndarray]] = {}
+    columns: dict[str, list[np.ndarray]] = {}
     for name, tensor in answers.items():
         array = tensor.float().cpu().numpy()
         is_per_row = len(array) == rows
-        columns[name] = array if is_per_row else np.split(array, ends)
+        columns[name] = list(array) if is_per_row else np.split(array, ends)
     return [{name: column[i] for name, column in columns.items()} for i in range(rows)]

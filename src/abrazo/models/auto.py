@@ -91,6 +91,18 @@ class AutoModelForSequenceClassification(AutoModel):
     head = "sequence_classification"
 
 
+class AutoModelForTokenClassification(AutoModel):
+    """Any model with a classifier for each token."""
+
+    head = "token_classification"
+
+
+class AutoModelForQuestionAnswering(AutoModel):
+    """Any model that finds answers in a text."""
+
+    head = "question_answering"
+
+
 class AutoModelForMaskedLM(AutoModel):
     """Any model that guesses masked words."""
 

@@ -14,6 +14,8 @@ from torch import nn
 from abrazo.checkpoints.keymap import Row
 from abrazo.heads.masked_lm import MaskedLMHead, PreTrainingHead
 from abrazo.heads.sequence import NextSentenceHead, SequenceClassificationHead
+from abrazo.heads.spans import QuestionAnsweringHead
+from abrazo.heads.tokens import TokenClassificationHead
 from abrazo.layers.attention import Attention
 from abrazo.layers.blocks import PostNormBlock
 from abrazo.layers.embeddings import Embeddings
@@ -168,12 +170,20 @@ def _pretraining_rows(config: BertConfig) -> tuple[Row, ...]:
     )
 
 
-def _classification_head(config: BertConfig) -> SequenceClassificationHead:
-    dropout = config.classifier_dropout
-    if dropout is None:
-        dropout = config.hidden_dropout_prob
+def _classifier_dropout(config: BertConfig) -> float:
+    given = config.classifier_dropout
+    return config.hidden_dropout_prob if given is None else given
+
+
+def _sequence_head(config: BertConfig) -> SequenceClassificationHead:
     return SequenceClassificationHead(
-        config.hidden_size, config.num_labels, dropout, config.problem_type
+        config.hidden_size, config.num_labels, _classifier_dropout(config), config.problem_type
+    )
+
+
+def _token_head(config: BertConfig) -> TokenClassificationHead:
+    return TokenClassificationHead(
+        config.hidden_size, config.num_labels, _classifier_dropout(config)
     )
 
 
@@ -184,7 +194,14 @@ FAMILY = Family(
     prefix="bert.",
     heads={
         "sequence_classification": HeadPlan(
-            _classification_head, lambda config: (Row("classifier", "classifier"),)
+            _sequence_head, lambda config: (Row("classifier", "classifier"),)
+        ),
+        "token_classification": HeadPlan(
+            _token_head, lambda config: (Row("classifier", "classifier"),)
+        ),
+        "question_answering": HeadPlan(
+            lambda config: QuestionAnsweringHead(config.hidden_size),
+            lambda config: (Row("classifier", "qa_outputs"),),
         ),
         "masked_lm": HeadPlan(_masked_lm_head, _masked_lm_rows),
         "next_sentence": HeadPlan(
@@ -208,6 +225,20 @@ class BertForSequenceClassification(PretrainedModel):
 
     family = FAMILY
     head_name = "sequence_classification"
+
+
+class BertForTokenClassification(PretrainedModel):
+    """BERT with a classifier on each token."""
+
+    family = FAMILY
+    head_name = "token_classification"
+
+
+class BertForQuestionAnswering(PretrainedModel):
+    """BERT that finds the answer to a question in a text."""
+
+    family = FAMILY
+    head_name = "question_answering"
 
 
 class BertForMaskedLM(PretrainedModel):
@@ -236,6 +267,8 @@ MODELS: dict[str, type[PretrainedModel]] = {
     for model in (
         BertModel,
         BertForSequenceClassification,
+        BertForTokenClassification,
+        BertForQuestionAnswering,
         BertForMaskedLM,
         BertForNextSentencePrediction,
         BertForPreTraining,
