@@ -91,7 +91,11 @@ def _read_frame(stand_in: NativeTokenizer, *, pair: bool, special: bool) -> Fram
         lambda: stand_in.encode("x", "x" if pair else None, add_special_tokens=special),
     )
     sequences = row.sequence_ids
-    texts = [sequence for sequence in sequences if sequence is not None]
+    texts = [
+        sequence
+        for sequence, is_special in zip(sequences, row.special_tokens_mask, strict=True)
+        if not is_special
+    ]
     if texts != ([0, 1] if pair else [0]):
         raise TokenizerError(
             "The post-processor of tokenizer.json must hold each text once and in order; for "

@@ -176,7 +176,7 @@ class Vocabulary:
         return [self._token(number) for number in _as_ids(ids) if number not in left_out]
 
     def _token(self, number: int) -> str:
-        token = self.backend.id_to_token(number) if number >= 0 else None
+        token = self.backend.id_to_token(number) if 0 <= number < 2**32 else None
         if token is None:
             raise TokenizerError(
                 f"Id {number} stands for no token: the vocabulary has {len(self)} tokens."
