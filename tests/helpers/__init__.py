@@ -1,0 +1,1 @@
+"""Tiny models, tokenizers and data, built in code, that many tests share."""
