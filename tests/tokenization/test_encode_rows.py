@@ -68,6 +68,8 @@ LONG = {
     "chinese": "你好世界，测试。" * 4000,
     "one word": "a" * 30_000,
     "a long word in the middle": "the fox " * 150 + "b" * 20_000 + " dog" * 3000,
+    "a long word after a few": "fox " * 5 + "b" * 9000,
+    "a long word before a few": "b" * 9000 + " fox" * 5,
     "spaces": "the" + " " * 20_000 + "fox " * 2000,
     "accents": "e\u0301" * 15_000,
     "emoji": "👩‍👩‍👧" * 4000,
@@ -76,14 +78,15 @@ LONG = {
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("max_length", [12, 32])
 @pytest.mark.parametrize("name", LONG)
-def test_the_beginning_of_a_long_text_gives_the_same_tokens(tokenizer, name, side):
+def test_the_beginning_of_a_long_text_gives_the_same_tokens(tokenizer, name, max_length, side):
     text = LONG[name]
     tokenizer.truncation_side = side
     body = tokenizer(text, add_special_tokens=False)["input_ids"]
-    room = 32 - tokenizer.num_special_tokens_to_add()
+    room = max_length - tokenizer.num_special_tokens_to_add()
     kept = body[:room] if side == "right" else body[max(len(body) - room, 0) :]
-    rows = tokenizer.encode_rows([text], max_length=32)
+    rows = tokenizer.encode_rows([text], max_length=max_length)
     assert rows.input_ids.tolist() == tokenizer.build_inputs_with_special_tokens(kept)
     assert (rows.dropped[0] > 0) == (len(body) > room)
     tokenizer.truncation_side = "right"
@@ -111,6 +114,12 @@ def test_a_cut_is_an_end_of_the_text_of_about_the_length(text, chars, side):
     part = cut(text, chars, side)
     assert text.startswith(part) if side == "right" else text.endswith(part)
     assert len(part) >= min(chars, len(text)) if side == "right" else len(part) <= max(chars, 0) + 1
+
+
+def test_a_cut_is_made_where_a_word_or_else_a_character_ends():
+    assert cut("the quick brown fox", 5, "right") == "the quick"
+    assert cut("the quick brown fox", 5, "left") == " fox"
+    assert cut("e\u0301" * 9, 3, "right") == "e\u0301" * 2
 
 
 def test_the_first_guess_grows_with_the_room():

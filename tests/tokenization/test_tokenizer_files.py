@@ -127,6 +127,9 @@ MALFORMED = {
     "charsmap replacement outside": _set(
         "normalizer", value=_charsmap(_table([(1 << 10) | (1 << 8), 500 | 1 << 31], b"b\0"))
     ),
+    "charsmap replacement that explodes": _set(
+        "normalizer", value=_charsmap(_table([1 << 10], b"b" * 9999 + b"\0"))
+    ),
     "nested deep": _set("normalizer", value=_nested(60)),
     "nested deeper than the parser": _set("normalizer", value=_nested(120)),
     "unknown stage": _set("pre_tokenizer", value={"type": "Import", "module": "os"}),

@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from tokenizer_samples import VOCAB, write_folder
@@ -71,6 +72,7 @@ def test_columns_of_other_libraries_are_taken(tokenizer):
     for column in (
         np.array(["the fox", "a dog"]),
         pandas.Series(["the fox", "a dog"]),
+        pyarrow.chunked_array([["the fox"], ["a dog"]]),
         ("the fox", "a dog"),
     ):
         assert tokenizer(column)["input_ids"] == expected

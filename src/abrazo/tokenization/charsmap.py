@@ -10,6 +10,7 @@ import binascii
 
 import numpy as np
 
+MAX_REPLACEMENT = 256
 _LEAF = np.uint32(1 << 31)
 
 
@@ -30,6 +31,8 @@ def charsmap_problem(encoded: object) -> str | None:
         replacements.decode("utf-8")
     except UnicodeDecodeError:
         return "holds replacements that are not UTF-8"
+    if max(map(len, replacements.split(b"\0"))) > MAX_REPLACEMENT:
+        return f"holds a replacement of over {MAX_REPLACEMENT} bytes"
     return _units_problem(units, np.frombuffer(replacements, dtype=np.uint8))
 
 

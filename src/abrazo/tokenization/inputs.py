@@ -10,6 +10,8 @@ from abrazo.errors import TokenizerError
 Text = str | Sequence[str]
 """A text, or a text split into words."""
 _LISTED = 5
+_LISTS = ("to_pylist", "to_list", "tolist")
+"""How columns of pyarrow, of polars and pandas, and arrays of numpy become lists."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ def require_texts(texts: Sequence[str], name: str) -> list[str]:
 def _is_listing(value: object) -> bool:
     if isinstance(value, (str, bytes, bytearray)):
         return False
-    return isinstance(value, Sequence) or hasattr(value, "tolist") or hasattr(value, "to_list")
+    return isinstance(value, Sequence) or any(hasattr(value, name) for name in _LISTS)
 
 
 def _as_list(value: object) -> list[str]:
     if isinstance(value, (list, tuple)):
         return list(value)
-    for method in ("to_list", "tolist"):  # columns: pandas, polars; arrays: numpy
+    for method in _LISTS:
         if hasattr(value, method):
             listed = getattr(value, method)()
             return listed if isinstance(listed, list) else [listed]
