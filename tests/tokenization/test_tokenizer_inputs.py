@@ -116,7 +116,7 @@ def test_no_rows_give_no_rows(tokenizer):
 
 def test_wrong_options_are_all_named_at_once(tokenizer):
     with pytest.raises(ConfigError) as caught:
-        tokenizer("a", padding="longst", truncation="first", max_length=0, stride=-1)
+        tokenizer("a", padding="longests", truncation="first", max_length=0, stride=-1)
     message = str(caught.value)
     assert "Did you mean `longest`?" in message
     for name in ("`truncation`", "`max_length`", "`stride`"):
