@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from abrazo.checkpoints.keymap import KeyMap, Row
@@ -47,6 +48,9 @@ class Backbone(nn.Module):
             (T, E) vectors of the last block and (R, E) pooled vectors, or None without a pooler.
         """
         hidden = self.embeddings(batch)  # (T, E)
+        if hidden.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # norms and residual sums then stay in bf16 too, which halves what they move
+            hidden = hidden.to(torch.get_autocast_dtype("cpu"))
         if hidden_states is not None:
             hidden_states.append(hidden)
         for block in self.blocks:
