@@ -1,0 +1,129 @@
+"""From what a user hands to the trainer to a task and rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from abrazo.data.rows import RowSource, as_rows
+from abrazo.errors import ConfigError, DataError
+from abrazo.models.base import PretrainedModel
+from abrazo.tasks.auto import learn_task, task_for_model, task_type_of
+from abrazo.tasks.base import Task
+from abrazo.training.collating import CollatedTask, Collator
+
+
+def settle_task(
+    task: Task | str | None,
+    model: PretrainedModel,
+    source: RowSource | None,
+    collator: Collator | None,
+) -> Task:
+    """Return the task that a model is trained for.
+
+    Args:
+        task: The task itself, its name, or None to go by the model.
+        model: The model; if it was trained for a task, its labels and columns are taken over.
+        source: Training rows, in which columns and labels are found.
+        collator: The user's own way from rows to tensors, which then reads the rows.
+
+    Raises:
+        ConfigError: No task is known for the model's head, or it is another one than asked for.
+        DataError: The rows do not have what the task reads.
+    """
+    if collator is not None:
+        inner = task if isinstance(task, Task) else _task_of_head(model)
+        return CollatedTask(inner, collator, per_token=learns_per_token(model))
+    if isinstance(task, Task):
+        return task
+    if source is None or "input_ids" in source.column_names:
+        return task_for_model(model)
+    kind = task_type_of(model)
+    name = kind.name if task is None else task
+    return learn_task(name, source, _known_settings(kind, model, source))
+
+
+def learns_per_token(model: PretrainedModel) -> bool:
+    """Return whether the model's head learns from a label for each token."""
+    return model.head is not None and model.head.per_token
+
+
+def _task_of_head(model: PretrainedModel) -> Task | None:
+    try:
+        return task_for_model(model)
+    except ConfigError:
+        return None  # the collator alone knows what the rows mean
+
+
+def _known_settings(kind: type[Task], model: PretrainedModel, source: RowSource) -> dict[str, Any]:
+    """Return what the model knows of its task, as far as the rows have it."""
+    stored: Mapping[str, Any] = {}
+    if model.task_settings.get("task") == kind.name:
+        stored = model.task_settings.get("settings", {})
+    known = {
+        name: value
+        for name, value in stored.items()
+        if not name.endswith("_column") or value in source.column_names
+    }
+    config = model.config
+    of_labels: dict[str, Any] = {"labels": None, "problem": None}
+    if config.has_named_labels:
+        of_labels = {"labels": config.labels, "problem": config.problem_type}
+    elif config.num_labels == 1:
+        of_labels["problem"] = "regression"
+    fields = kind.settings_type.__dataclass_fields__
+    return known | {name: value for name, value in of_labels.items() if name in fields}
+
+
+def rows_to_predict(inputs: object, task: Task) -> RowSource:
+    """Return rows of what a user wants predictions for.
+
+    Args:
+        inputs: A text, several texts or pairs, a row, a data set, or what a tokenizer returned.
+        task: Turns a text into a row.
+
+    Raises:
+        DataError: It is none of these.
+    """
+    if isinstance(inputs, str):
+        return as_rows([dict(task.as_row(inputs))])
+    if isinstance(inputs, Mapping):
+        if "input_ids" in inputs:
+            return as_rows(_tokenised_rows(inputs))
+        is_row = all(isinstance(v, str | int | float | None) for v in inputs.values())
+        return as_rows([dict(inputs)] if is_row else inputs)
+    if isinstance(inputs, Sequence) and not all(isinstance(item, Mapping) for item in inputs):
+        return as_rows([dict(task.as_row(item)) for item in inputs])
+    return as_rows(inputs)
+
+
+def _tokenised_rows(inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Cut what a tokenizer returned into rows without padding."""
+    columns = {name: inputs[name] for name in inputs}
+    ids = columns["input_ids"]
+    if len(ids) and not isinstance(ids[0], Sequence | torch.Tensor):
+        columns = {name: [values] for name, values in columns.items()}
+    elif isinstance(ids, torch.Tensor) and ids.dim() == 1:
+        columns = {name: values[None] for name, values in columns.items()}
+    masks = columns.pop("attention_mask", None)
+    rows = []
+    for number in range(len(columns["input_ids"])):
+        row = {name: list(map(int, values[number])) for name, values in columns.items()}
+        if masks is not None:
+            mask = [bool(kept) for kept in masks[number]]
+            if len(mask) != len(row["input_ids"]):
+                raise DataError("`attention_mask` and `input_ids` must be equally long.")
+            row = {
+                name: [v for v, kept in zip(values, mask, strict=True) if kept]
+                for name, values in row.items()
+            }
+        rows.append(row)
+    return rows
+
+
+def has_labels(task: Task, source: RowSource) -> bool:
+    """Return whether rows have what the task learns from."""
+    names = {getattr(task.settings, "label_column", None)}
+    if isinstance(task, CollatedTask) or "input_ids" in source.column_names:
+        names |= {"label", "labels"}
+    return bool(names & set(source.column_names))
