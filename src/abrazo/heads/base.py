@@ -6,11 +6,12 @@ Shapes: T tokens of all rows, R rows, E hidden width.
 import dataclasses
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abrazo.heads.outputs import ModelOutput
-from abrazo.layers.packing import PackedBatch
+from abrazo.layers.packing import PackedBatch, Padding
 
 IGNORED_LABEL = -100
 """Positions with this label do not count in a loss."""
@@ -50,6 +51,8 @@ class Head(nn.Module):
 
     per_token: ClassVar[bool]
     """Whether there is an answer for each token (then padded calls get it padded) or each row."""
+    row_outputs: ClassVar[tuple[str, ...]] = ()
+    """Where `per_token` is set: the tensors that have a line for each row all the same."""
     output: ClassVar[type[ModelOutput]]
     needs_pooler: ClassVar[bool] = False
     """Whether the head reads the backbone's pooled vector."""
@@ -64,6 +67,14 @@ class Head(nn.Module):
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
         """Return the loss against the labels in `batch`, or None where they are absent."""
         raise NotImplementedError
+
+    def answers_tokens(self, name: str) -> bool:
+        """Tell whether the tensor of that name has a line for each token, not for each row."""
+        return self.per_token and name not in self.row_outputs
+
+    def pack_labels(self, labels: Tensor, padding: Padding) -> Tensor:
+        """Turn the labels of a padded call into those of a packed batch."""
+        return padding.pack(torch.atleast_2d(labels)) if self.per_token else labels
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Loss:

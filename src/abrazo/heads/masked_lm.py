@@ -64,6 +64,7 @@ class PreTrainingHead(Head):
     """Masked words and next sentence, learned together."""
 
     per_token = True
+    row_outputs = ("seq_relationship_logits",)
     output = PreTrainingOutput
     needs_pooler = True
 

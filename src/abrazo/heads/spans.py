@@ -12,7 +12,7 @@ from abrazo.heads.base import IGNORED_LABEL, Encoded, Head, Loss
 from abrazo.heads.outputs import QuestionAnsweringOutput
 from abrazo.layers.layout import Layout
 from abrazo.layers.linear import Linear
-from abrazo.layers.packing import PackedBatch
+from abrazo.layers.packing import PackedBatch, Padding
 
 
 class QuestionAnsweringHead(Head):
@@ -50,6 +50,13 @@ class QuestionAnsweringHead(Head):
             places = (batch.layout.first_tokens + targets)[kept]
             total = total - scores[places].sum() / 2
         return Loss(total, kept.sum())
+
+    def pack_labels(self, labels: Tensor, padding: Padding) -> Tensor:
+        """Turn (B, 2) padded columns into tokens counted in their row.
+
+        A row whose start or end is outside it or at padding does not count.
+        """
+        return padding.count_tokens_before(labels, otherwise=IGNORED_LABEL)
 
 
 def log_softmax_by_row(values: Tensor, layout: Layout) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from abrazo.heads.base import Head
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.precision import precision_name, resolve_precision
 from abrazo.models.base import PretrainedModel
@@ -121,12 +122,13 @@ class Engine:
             batch = batch.to(self.model.device)
             answers = self.model.answer_packed(batch)
             head = self.model.head
-            if loss is not None and head is not None:
+            assert head is not None
+            if loss is not None:
                 found = head.loss(answers, batch)
                 if found is not None:
                     loss.total += float(found.total)
                     loss.count += int(found.count)
-            return _split(answers, batch)
+            return _split(answers, batch, head)
 
 
 def _copy_in(model: PretrainedModel, dtype: torch.dtype) -> PretrainedModel:
@@ -148,12 +150,13 @@ def _evaluating(model: PretrainedModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def _split(answers: dict[str, Tensor], batch: PackedBatch) -> list[Outputs]:
+def _split(answers: dict[str, Tensor], batch: PackedBatch, head: Head) -> list[Outputs]:
     """Cut each tensor into one array a row; those with a line for each token at the rows' ends."""
     rows, ends = batch.layout.num_rows, batch.layout.offsets[1:-1]
     columns: dict[str, list[np.ndarray]] = {}
     for name, tensor in answers.items():
         array = tensor.float().cpu().numpy()
-        is_per_row = len(array) == rows
-        columns[name] = list(array) if is_per_row else np.split(array, ends)
+        by_token = head.answers_tokens(name)
+        assert len(array) == (batch.layout.num_tokens if by_token else rows)
+        columns[name] = np.split(array, ends) if by_token else list(array)
     return [{name: column[i] for name, column in columns.items()} for i in range(rows)]

@@ -62,7 +62,7 @@ class Padding:
             raise DataError(
                 f"`attention_mask` must have the shape (rows, columns), but has {shape}."
             )
-        kept = attention_mask != 0
+        self.kept = kept = attention_mask != 0  # (B, S)
         self.shape = (int(kept.shape[0]), int(kept.shape[1]))
         self.is_full = bool(kept.all())
         self.index = kept.reshape(-1).nonzero().squeeze(-1)  # (T,)
@@ -97,6 +97,20 @@ class Padding:
                 at, length = stands[row], len(stands[row])
                 whole[row, :, at[:, None], at] = pairs[place, :, :length, :length]
         return whole
+
+    def count_tokens_before(self, columns: Tensor, *, otherwise: int) -> Tensor:
+        """Turn (B, N) padded columns of each row into places among the row's tokens.
+
+        Args:
+            columns: (B, N) columns.
+            otherwise: What stands for a column that is outside the row or holds padding.
+        """
+        last = self.shape[1] - 1
+        is_inside = (columns >= 0) & (columns <= last)
+        columns = columns.clamp(0, last)
+        places = (self.kept.cumsum(1) - 1).gather(1, columns)
+        is_token = is_inside & self.kept.gather(1, columns)
+        return places.where(is_token, otherwise)
 
     @property
     def column_of_token(self) -> Tensor:

@@ -145,6 +145,8 @@ class PretrainedModel(nn.Module):
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
         *,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> ModelOutput:
@@ -157,6 +159,8 @@ class PretrainedModel(nn.Module):
             position_ids: (B, S) positions; None counts columns from 0.
             labels: What the head learns from; (B, S) where it answers for each token.
             next_sentence_label: (B,) for heads that judge pairs of sentences.
+            start_positions: (B,) columns where answers start, for heads that find them.
+            end_positions: (B,) columns where answers end; both together stand for `labels`.
             output_hidden_states: Whether to return the vectors after each block.
             output_attentions: Whether to return the attention weights of each block.
 
@@ -170,9 +174,12 @@ class PretrainedModel(nn.Module):
             batch, padding = pack(input_ids, attention_mask, token_type_ids)
             if position_ids is not None:
                 batch.position_ids = padding.pack(position_ids.expand(padding.shape))
-            if labels is not None and self.head is not None and self.head.per_token:
-                labels = padding.pack(labels)
-            batch.labels, batch.next_sentence_label = labels, next_sentence_label
+            if start_positions is not None and end_positions is not None:
+                places = (start_positions.reshape(-1), end_positions.reshape(-1))
+                labels = torch.stack(places, -1)  # (B, 2)
+            if labels is not None and self.head is not None:
+                batch.labels = self.head.pack_labels(labels, padding)
+            batch.next_sentence_label = next_sentence_label
         hidden_states: list[Tensor] | None = [] if output_hidden_states else None
         attentions: list[list[Tensor]] | None = [] if output_attentions else None
         hidden, pooled = self.backbone(batch, hidden_states, attentions)
@@ -182,10 +189,9 @@ class PretrainedModel(nn.Module):
             return BackboneOutput(last_hidden_state=shown, pooler_output=pooled, **extras)
         answers = self.head(Encoded(hidden, pooled, batch, is_packed_call=padding is None))
         loss = self.head.loss(answers, batch)
-        if padding is not None and self.head.per_token:
-            # what has a line for each token is padded; what has one for each row is not
+        if padding is not None:
             answers = {
-                name: padding.pad(value) if value.shape[0] == batch.layout.num_tokens else value
+                name: padding.pad(value) if self.head.answers_tokens(name) else value
                 for name, value in answers.items()
             }
         mean = None if loss is None else loss.mean
