@@ -27,7 +27,7 @@ from abrazo.data.readers.formats import Part, ReadOptions, read_files
 from abrazo.data.sampling import epoch_order
 from abrazo.data.splitting import split_rows
 from abrazo.data.writing import write_arrow
-from abrazo.errors import DataError, did_you_mean
+from abrazo.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas
@@ -295,11 +295,11 @@ class Dataset:
 
     def take(self, count: int) -> "Dataset":
         """Return the first rows, at most `count`."""
-        return self.select(range(min(count, len(self))))
+        return self.select(range(_clipped(count, len(self))))
 
     def skip(self, count: int) -> "Dataset":
         """Return all rows but the first `count`."""
-        return self.select(range(min(count, len(self)), len(self)))
+        return self.select(range(_clipped(count, len(self)), len(self)))
 
     def shuffle(self, seed: int = 42) -> "Dataset":
         """Return the rows in a random order that depends on `seed` and their number alone."""
@@ -452,7 +452,13 @@ class Dataset:
     def _table_rows(self, indices: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the table's row numbers for numbers of this dataset's rows."""
         given = indices if isinstance(indices, np.ndarray) else list(indices)
-        numbers = np.asarray(given, dtype=np.int64) if len(given) else np.zeros(0, dtype=np.int64)
+        numbers = np.asarray(given) if len(given) else np.zeros(0, dtype=np.int64)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise DataError(
+                "Rows are chosen by a list of whole numbers, but these are "
+                f"{numbers.dtype} of shape {numbers.shape}. For a mask, use `np.flatnonzero`."
+            )
+        numbers = numbers.astype(np.int64)
         bad = numbers[(numbers < -len(self)) | (numbers >= len(self))]
         if len(bad):
             raise IndexError(f"Row {bad[0]} does not exist; the dataset has {len(self)} rows.")
@@ -471,7 +477,12 @@ class Dataset:
             places = np.flatnonzero(homes == home)
             batch = self._batches[home]
             local = pa.array(table_rows[places] - self._batch_starts[home])
-            for place, row in zip(places, batch.take(local).to_pylist(), strict=True):
+            try:
+                rows = batch.take(local).to_pylist()
+            except (ValueError, OverflowError) as error:  # such as a date in the year 20,000
+                origin = self._origins.describe(int(table_rows[places[0]]))
+                raise DataError(f"{origin}: Python has no such value: {error}") from error
+            for place, row in zip(places, rows, strict=True):
                 found[place] = row
         return found
 
@@ -511,6 +522,12 @@ def _check_alike(first: Dataset, other: Dataset, number: int) -> None:
 def _source(dataset: Dataset, number: int) -> str:
     name = dataset.origin(0).rpartition(", row ")[0] if len(dataset) else ""
     return name or f"dataset {number}"
+
+
+def _clipped(count: int, num_rows: int) -> int:
+    if count < 0:
+        raise ConfigError(f"The number of rows must be at least 0, but is {count}.")
+    return min(count, num_rows)
 
 
 def _row_number(row: int) -> str:
@@ -585,9 +602,25 @@ class DatasetDict(dict[str, Dataset]):
         """Return the splits with `function` applied to each: `lambda data: data.shuffle(1)`."""
         return DatasetDict({name: function(dataset) for name, dataset in self.items()})
 
-    def map(self, function: Callable[..., Mapping[str, Any]], **options: Any) -> "DatasetDict":
+    def map(
+        self,
+        function: Callable[..., Mapping[str, Any]],
+        *,
+        batched: bool = False,
+        batch_size: int = 1000,
+        remove_columns: str | Sequence[str] | None = None,
+        with_indices: bool = False,
+    ) -> "DatasetDict":
         """Apply `Dataset.map` to each split."""
-        return self.apply(lambda dataset: dataset.map(function, **options))
+        return self.apply(
+            lambda dataset: dataset.map(
+                function,
+                batched=batched,
+                batch_size=batch_size,
+                remove_columns=remove_columns,
+                with_indices=with_indices,
+            )
+        )
 
     def filter(self, function: Callable[..., bool], *, with_indices: bool = False) -> "DatasetDict":
         """Apply `Dataset.filter` to each split."""

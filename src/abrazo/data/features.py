@@ -40,10 +40,7 @@ def plain_table(table: pa.Table, name: str) -> pa.Table:
     """
     check_unique_names(table.column_names, name)
     for field in table.schema:
-        if _depth(field.type) > MAX_DEPTH:
-            raise DataError(
-                f"{name}: column `{field.name}` nests deeper than {MAX_DEPTH} levels; flatten it."
-            )
+        _check_nesting(field, name)
     columns = [_plain_column(column) for column in table.columns]
     if not columns:
         return table.replace_schema_metadata(None)
@@ -55,7 +52,7 @@ def check_unique_names(names: Sequence[str], where: str) -> None:
     doubles = sorted({name for name in names if names.count(name) > 1})
     if doubles:
         listed = ", ".join(f"`{name}`" for name in doubles)
-        raise DataError(f"{where}: each column needs a name of its own, but {listed} occurs twice.")
+        raise DataError(f"{where}: every name must be there once, but {listed} occurs twice.")
 
 
 def require_columns(dataset: "RowSource", names: Iterable[str]) -> None:
@@ -114,13 +111,18 @@ def _shortened(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _depth(kind: pa.DataType) -> int:
-    """Return how deep a type nests, counting no further than the limit."""
-    level, depth = [kind], 0
-    while level and depth <= MAX_DEPTH:
-        level = [inner.field(at).type for inner in level for at in range(inner.num_fields)]
-        depth += 1
-    return depth
+def _check_nesting(field: pa.Field, name: str) -> None:
+    """Check level by level that a type is not too deep and that no object has a key twice."""
+    level = [field.type]
+    for _ in range(MAX_DEPTH):
+        for kind in filter(pa.types.is_struct, level):
+            check_unique_names([inner.name for inner in kind], f"{name}, column `{field.name}`")
+        level = [kind.field(place).type for kind in level for place in range(kind.num_fields)]
+        if not level:
+            return
+    raise DataError(
+        f"{name}: column `{field.name}` nests deeper than {MAX_DEPTH} levels; flatten it."
+    )
 
 
 def _plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:

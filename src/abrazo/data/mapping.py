@@ -22,6 +22,7 @@ def map_rows(
 ) -> pa.Table:
     """Return the table of `{**row, **function(row)}` for every row, less the removed columns."""
     builder = TableBuilder(dataset.origin)
+    changed: set[str] = set(removed)
     for number, row in enumerate(dataset):
         old = {name: value for name, value in row.items() if name not in removed}
         new = call(function, dataset, number, row, *([number] if with_indices else []))
@@ -30,8 +31,9 @@ def map_rows(
                 f"{dataset.origin(number)}: the function given to `map` must return a dict, "
                 f"but returned {shown(new)}."
             )
+        changed.update(new)
         builder.add({**old, **new})
-    return builder.finish()
+    return _with_old_types(builder.finish(), dataset, changed)
 
 
 def map_batches(
@@ -46,13 +48,16 @@ def map_batches(
     if batch_size < 1:
         raise ConfigError(f"`batch_size` must be at least 1, but is {batch_size}.")
     counts: list[int] = []
+    changed: set[str] = set(removed)
     builder = TableBuilder(lambda row: _batch_origin(dataset, batch_size, counts, row))
     for start in range(0, len(dataset), batch_size):
         numbers = list(range(start, min(start + batch_size, len(dataset))))
-        rows = _mapped_batch(dataset, function, numbers, removed, with_indices)
+        rows, names = _mapped_batch(dataset, function, numbers, removed, with_indices)
         counts.append(len(rows))
+        changed.update(names)
         builder.extend(rows)
-    return builder.finish(), counts
+    # An unchanged column has as many values as before, so that all columns do.
+    return _with_old_types(builder.finish(), dataset, changed), counts
 
 
 def call(function: Callable[..., Any], dataset: "Dataset", number: int, *arguments: object) -> Any:
@@ -70,7 +75,8 @@ def _mapped_batch(
     numbers: list[int],
     removed: Sequence[str],
     with_indices: bool,
-) -> list[Row]:
+) -> tuple[list[Row], list[str]]:
+    """Return the rows that the function makes of a batch, and the columns that it gave."""
     old = dataset[numbers]
     arguments = [dict(old), numbers] if with_indices else [dict(old)]
     new = call(function, dataset, numbers[0], *arguments)
@@ -92,7 +98,16 @@ def _mapped_batch(
             f"lengths are: {listed}. Name the old columns in `remove_columns`."
         )
     rows = zip(*columns.values(), strict=True)
-    return [dict(zip(columns, values, strict=True)) for values in rows]
+    return [dict(zip(columns, values, strict=True)) for values in rows], list(new)
+
+
+def _with_old_types(table: pa.Table, dataset: "Dataset", changed: set[str]) -> pa.Table:
+    """Put the columns that no call changed back as they were, types and all."""
+    kept = [name for name in dataset.column_names if name not in changed]
+    old = dataset.select_columns(kept).to_arrow()
+    for name in kept:
+        table = table.set_column(table.column_names.index(name), name, old.column(name))
+    return table
 
 
 def _batch_origin(dataset: "Dataset", batch_size: int, counts: list[int], row: int) -> str:

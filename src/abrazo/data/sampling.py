@@ -67,6 +67,7 @@ def uniforms(
         Numbers of shape (len(rows), count).
     """
     seed_key, purpose_key = _keys(seed, purpose)
+    epoch_word = np.uint64(_word("epoch", epoch))
     row_numbers = np.asarray(rows, dtype=np.int64)
     if len(row_numbers) and row_numbers.min() < 0:
         raise ConfigError(f"Row numbers count from 0, but one is {row_numbers.min()}.")
@@ -77,10 +78,10 @@ def uniforms(
         np.broadcast_to(blocks, shape),
         np.zeros(shape, dtype=np.uint64),
         np.broadcast_to(row_words[:, None], shape),
-        np.full(shape, _word("epoch", epoch), dtype=np.uint64),
+        np.full(shape, epoch_word),
     )
     words = np.stack(_philox_block(counter, seed_key, purpose_key), axis=-1)  # (rows, blocks, 4)
-    bits = words.reshape(len(row_words), -1)[:, :count] >> np.uint64(11)
+    bits = words.reshape(len(row_words), 4 * len(blocks))[:, :count] >> np.uint64(11)
     return np.asarray(bits, dtype=np.float64) * 2.0**-53
 
 

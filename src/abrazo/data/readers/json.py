@@ -40,7 +40,7 @@ def read_json(
     if is_lines or (field is None and _has_object_lines(data)):
         _add_lines(source.name, data, builder)
     else:
-        builder.extend(_rows_of(source.name, _parse(source.name, data, None), field))
+        builder.extend(_rows_of(source.name, parse_json(source.name, data, None), field))
     if not len(builder):
         raise DataError(f"{source.name}: the file holds no rows.")
     return builder.finish()
@@ -57,7 +57,7 @@ def _has_object_lines(data: bytes) -> bool:
 def _add_lines(name: str, data: bytes, builder: TableBuilder) -> None:
     for number, line in enumerate(data.split(b"\n"), start=1):
         if line.strip():
-            builder.add(_parse(name, line, number))
+            builder.add(parse_json(name, line, number))
 
 
 def _rows_of(name: str, document: Any, field: str | None) -> list[Any]:
@@ -85,8 +85,17 @@ def _is_list_of_objects(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _parse(name: str, data: bytes, line: int | None) -> Any:
-    """Parse a document, or one line of a file; an error says where."""
+def parse_json(name: str, data: bytes, line: int | None) -> Any:
+    """Parse a document, or one line of a file.
+
+    Args:
+        name: The file, for messages.
+        data: The text in UTF-8.
+        line: The number of the line, if it is one.
+
+    Raises:
+        DataError: It is not JSON, nests too deep, or has a key twice; the place is named.
+    """
     place = name if line is None else f"{name}, line {line}"
     if _depth(data) > MAX_DEPTH:
         raise DataError(f"{place}: lists and objects nest deeper than {MAX_DEPTH} levels.")

@@ -131,7 +131,7 @@ def _similar_files(file: Path) -> str:
         names = [entry.name for entry in file.parent.iterdir()]
     except OSError:
         return f" Neither does its folder `{file.parent}`."
-    nearest = difflib.get_close_matches(file.name, names, n=3)
+    nearest = difflib.get_close_matches(file.name, names, n=3, cutoff=0.7)
     nearest += [name for name in names if Path(name).stem == file.stem and name not in nearest]
     if not nearest:
         return ""
