@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from abrazo.data.features import check_unique_names, shown
+from abrazo.data.features import check_unique_names, shown, type_name
 from abrazo.errors import DataError
 
 Locate = Callable[[int], str]
@@ -136,7 +136,8 @@ class TableBuilder:
                 at = next(row for row, value in enumerate(column) if value is not None)
                 raise DataError(
                     f"{locate(at)}: column `{field.name}` holds {shown(column[at])}, while rows "
-                    f"before hold `{before.type}`. All values of a column must be of one type."
+                    f"before hold `{type_name(before.type)}`. "
+                    "All values of a column must be of one type."
                 ) from error
         return pa.unify_schemas([self._schema, table.schema], promote_options="permissive")
 

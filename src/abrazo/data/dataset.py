@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from abrazo.data.building import TableBuilder, build_column, build_table
+from abrazo.data.column import Column
 from abrazo.data.conversion import (
     table_from_pandas,
     table_from_polars,
@@ -39,7 +40,6 @@ Source = str | Path | Sequence[str | Path]
 
 _ITERATION_ROWS = 1000
 _SHOWN_CHARACTERS = 40
-_SHOWN_VALUES = 5
 
 
 class Dataset:
@@ -532,51 +532,6 @@ def _clipped(count: int, num_rows: int) -> int:
 
 def _row_number(row: int) -> str:
     return f"row {row + 1}"
-
-
-class Column(Sequence[Any]):
-    """The values of one column, read as they are asked for."""
-
-    def __init__(self, dataset: Dataset, name: str) -> None:
-        self._dataset = dataset.select_columns(name)
-        self._name = name
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    @overload
-    def __getitem__(self, key: int) -> Any: ...
-    @overload
-    def __getitem__(self, key: slice | Iterable[int]) -> list[Any]: ...
-    def __getitem__(self, key: int | slice | Iterable[int]) -> Any:
-        """Return one value (int), or a list of several (slice, indices)."""
-        found = self._dataset[key]
-        return found[self._name]
-
-    def __iter__(self) -> Iterator[Any]:
-        for start in range(0, len(self), _ITERATION_ROWS):
-            yield from self[start : start + _ITERATION_ROWS]
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Column | list | tuple):
-            return self.to_list() == list(other)
-        return NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # equal to lists, which have no hash either
-
-    def __repr__(self) -> str:
-        shown = ", ".join(repr(value) for value in self[:_SHOWN_VALUES])
-        more = ", ..." if len(self) > _SHOWN_VALUES else ""
-        return f"Column([{shown}{more}], {len(self):,} values)"
-
-    def to_list(self) -> list[Any]:
-        """Return all values."""
-        return list(self._dataset.to_arrow().column(0).to_pylist())
-
-    def to_numpy(self) -> NDArray[Any]:
-        """Return all values as an array (values,)."""
-        array: NDArray[Any] = self._dataset.to_arrow().column(0).to_numpy()
-        return array
 
 
 class DatasetDict(dict[str, Dataset]):
