@@ -26,6 +26,7 @@ from abrazo.tokenization.shorten import encode_shortened
 from abrazo.tokenization.template import Frame, read_template
 from abrazo.tokenization.truncation import Side, kept_lengths, windows
 from abrazo.tokenization.vocabulary import Vocabulary
+from abrazo.tokenization.windows import EncodedWindows, WindowEncoder
 
 logger = logging.getLogger("abrazo")
 
@@ -355,6 +356,43 @@ class Tokenizer(Vocabulary):
             frame=self._template.frame(pair=second is not None, special=True),
             max_length=max_length,
             side=self.truncation_side,
+            with_types="token_type_ids" in self.model_input_names,
+        )
+        return encoder.encode(first, second)
+
+    def encode_windows(
+        self,
+        texts: Sequence[str],
+        questions: Sequence[str] | None = None,
+        *,
+        max_length: int,
+        stride: int | None = None,
+    ) -> EncodedWindows:
+        """Encode many texts whole, long ones as overlapping windows, with each token's characters.
+
+        Args:
+            texts: The texts; only these are cut into windows.
+            questions: What stands before the text in each of its windows, one a text; at most half
+                of a window, the rest is left out and counted.
+            max_length: Tokens a window has at most.
+            stride: Tokens that neighbouring windows of a text share; None takes a quarter of a
+                window, 128 at most.
+
+        Raises:
+            TokenizerError: a row is no text, or `texts` and `questions` differ in number.
+            ConfigError: `max_length` leaves no room for a text, or `stride` none to move on.
+        """
+        first = require_texts(texts, "texts")
+        second = None if questions is None else require_texts(questions, "questions")
+        if second is not None and len(first) != len(second):
+            raise TokenizerError(
+                f"`texts` has {len(first)} rows, but `questions` has {len(second)}."
+            )
+        encoder = WindowEncoder(
+            backend=self.backend,
+            frame=self._template.frame(pair=second is not None, special=True),
+            max_length=max_length,
+            stride=stride,
             with_types="token_type_ids" in self.model_input_names,
         )
         return encoder.encode(first, second)
