@@ -1,0 +1,68 @@
+"""What several commands load: a model with its task, and the rows of a file."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from abrazo.config import Config
+
+if TYPE_CHECKING:
+    from abrazo.inference.pipeline import Pipeline
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferenceOptions(Config):
+    """How a model computes its answers."""
+
+    device: str | None = None
+    """Where to compute: cpu, cuda, cuda:0 or mps; the best there is unless given."""
+    precision: str = "auto"
+    """auto, fp32, bf16 or fp16; auto is bf16 where the device has units for it, else fp32."""
+    token_budget: int | None = None
+    """Tokens of a batch; what suits the device unless given."""
+    revision: str | None = None
+    """Branch, tag or commit, for a model of a hub."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Columns(Config):
+    """Columns of the file, where they are not called as in training."""
+
+    text_column: str | None = None
+    """Column of the text."""
+    pair_column: str | None = None
+    """Column of the second text of a pair."""
+    label_column: str | None = None
+    """Column of the label."""
+
+
+def load_pipeline(name: str, columns: Columns, options: InferenceOptions) -> "Pipeline":
+    """Load a model with the task it was trained for, ready to answer.
+
+    Args:
+        name: A folder, also of a training run, a built-in name, or a repository.
+        columns: Columns that go before those of the model's own settings.
+        options: How to compute.
+
+    Raises:
+        HubError: The name leads to no folder.
+        ConfigError: The model has no head that a task is known for, or an option is wrong.
+        CheckpointError: The weights are damaged or do not fit.
+    """
+    from abrazo.inference.pipeline import Pipeline
+    from abrazo.layers.devices import find_device
+    from abrazo.models.auto import load_model
+    from abrazo.tasks.auto import task_type_of
+
+    device = find_device(options.device)
+    model = load_model(name, revision=options.revision).to(device)
+    kind = task_type_of(model)
+    stored = model.task_settings.get("settings", {})
+    given = {field: value for field, value in columns.to_dict().items() if value is not None}
+    task = kind.of_model(model, kind.settings_type.from_dict({**stored, **given}))
+    return Pipeline(
+        task,
+        model,
+        model.tokenizer,
+        precision=options.precision,
+        token_budget=options.token_budget,
+    )
