@@ -1,7 +1,8 @@
 """One two-way table of tensor names for each family: ours on the left, Hugging Face's on the right.
 
-A row names a module; its `weight` and `bias` go with it. `{i}` stands for any layer number. Several
-names on the right are joined, along the first axis, into the one tensor on the left:
+A row names a module; its `weight` and `bias` go with it. `{i}` stands for any layer number, and
+`{j}` for a second one. Several names on the right are joined, along the first axis, into the one
+tensor on the left:
 
     Row("blocks.{i}.attention.query_key_value",
         "encoder.layer.{i}.attention.self.query", "...key", "...value")
@@ -22,16 +23,19 @@ class Row:
     def __init__(self, ours: str, *theirs: str) -> None:
         self.ours = ours
         self.theirs = theirs
-        self._pattern = re.compile(re.escape(ours).replace(r"\{i\}", r"(\d+)") + r"((?:\.\w+)?)")
+        pattern = re.sub(r"\\\{([ij])\\\}", r"(?P<\1>\\d+)", re.escape(ours))
+        self._pattern = re.compile(pattern + r"(?P<field>(?:\.\w+)?)")
 
     def names_for(self, ours: str) -> tuple[str, ...] | None:
         """Return the outside names of our tensor `ours`, or None where this row is not about it."""
         match = self._pattern.fullmatch(ours)
         if match is None:
             return None
-        *numbers, field = match.groups()
-        number = numbers[0] if numbers else ""
-        return tuple(name.replace("{i}", number) + field for name in self.theirs)
+        field, numbers = match["field"], match.groupdict()
+        return tuple(
+            name.replace("{i}", numbers.get("i", "")).replace("{j}", numbers.get("j", "")) + field
+            for name in self.theirs
+        )
 
     def under(self, ours: str, theirs: str) -> "Row":
         """Return this row with a prefix put before the names on either side."""

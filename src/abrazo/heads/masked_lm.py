@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from abrazo.heads.base import IGNORED_LABEL, Encoded, Head, Loss, cross_entropy
 from abrazo.heads.outputs import MaskedLMOutput, PreTrainingOutput
 from abrazo.heads.sequence import NextSentenceHead
-from abrazo.layers.feedforward import activation
+from abrazo.layers.feedforward import Transform
 from abrazo.layers.linear import Linear
 from abrazo.layers.packing import PackedBatch
 
@@ -24,12 +24,10 @@ class MaskedLMHead(Head):
     per_token = True
     output = MaskedLMOutput
 
-    def __init__(self, width: int, vocab_size: int, activation_name: str, norm_eps: float) -> None:
+    def __init__(self, transform: Transform, vocab_size: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.dense = Linear(width, width)
-        self.activation = activation(activation_name)
-        self.norm = nn.LayerNorm(width, eps=norm_eps)
-        self.decoder = Linear(width, vocab_size)
+        self.transform = transform
+        self.decoder = Linear(transform.dense.out_features, vocab_size, bias=bias)
 
     def tie(self, word_embeddings: nn.Embedding) -> None:
         """Score with the embedding matrix."""
@@ -44,7 +42,7 @@ class MaskedLMHead(Head):
         hidden, labels = encoded.hidden, encoded.batch.labels
         if encoded.is_packed_call and labels is not None:
             hidden = hidden[labels != IGNORED_LABEL]
-        return {"logits": self.decoder(self.norm(self.activation(self.dense(hidden))))}
+        return {"logits": self.decoder(self.transform(hidden))}
 
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
         """Return the cross-entropy over labelled tokens."""
@@ -68,10 +66,10 @@ class PreTrainingHead(Head):
     output = PreTrainingOutput
     needs_pooler = True
 
-    def __init__(self, width: int, vocab_size: int, activation_name: str, norm_eps: float) -> None:
+    def __init__(self, masked_lm: MaskedLMHead, next_sentence: NextSentenceHead) -> None:
         super().__init__()
-        self.masked_lm = MaskedLMHead(width, vocab_size, activation_name, norm_eps)
-        self.next_sentence = NextSentenceHead(width)
+        self.masked_lm = masked_lm
+        self.next_sentence = next_sentence
 
     def tie(self, word_embeddings: nn.Embedding) -> None:
         """Score words with the embedding matrix."""

@@ -3,17 +3,21 @@
 Shapes: R rows, E hidden width, C labels.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from abrazo.errors import ConfigError
 from abrazo.heads.base import Encoded, Head, Loss, cross_entropy
 from abrazo.heads.outputs import NextSentencePredictorOutput, SequenceClassifierOutput
 from abrazo.layers.dropout import Dropout
+from abrazo.layers.feedforward import activation
+from abrazo.layers.layout import Layout
 from abrazo.layers.linear import Linear
 from abrazo.layers.packing import PackedBatch
+from abrazo.layers.pooling import pool_first
 
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 """The kinds of answers, by their names in `config.json`."""
@@ -73,6 +77,64 @@ class SequenceClassificationHead(Head):
         if batch.labels is None:
             return None
         return sequence_loss(outputs["logits"], batch.labels, self.problem_type)
+
+
+class DenseClassificationHead(SequenceClassificationHead):
+    """A classifier with a dense layer of its own, for backbones without a pooler.
+
+    Source: Liu et al. 2019, RoBERTa, released code, https://arxiv.org/abs/1907.11692.
+    """
+
+    needs_pooler = False
+
+    def __init__(
+        self,
+        width: int,
+        num_labels: int,
+        activation_name: str,
+        *,
+        input_dropout: float,
+        dropout: float,
+        problem_type: str | None = None,
+    ) -> None:
+        super().__init__(width, num_labels, dropout, problem_type)
+        self.input_dropout = Dropout(input_dropout)
+        self.dense = Linear(width, width)
+        self.activation = activation(activation_name)
+
+    def forward(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Return `logits` (R, C)."""
+        first = pool_first(encoded.hidden, encoded.batch.layout)  # (R, E)
+        pooled = self.activation(self.dense(self.input_dropout(first)))
+        return {"logits": self.classifier(self.dropout(pooled))}
+
+
+class TransformedClassificationHead(SequenceClassificationHead):
+    """A classifier on what a transform makes of one vector a row, as ModernBERT's.
+
+    Source: Warner et al. 2024, ModernBERT, released code, https://arxiv.org/abs/2412.13663.
+    """
+
+    needs_pooler = False
+
+    def __init__(
+        self,
+        width: int,
+        num_labels: int,
+        dropout: float,
+        problem_type: str | None = None,
+        *,
+        pool: Callable[[Tensor, Layout], Tensor],
+        transform: nn.Module,
+    ) -> None:
+        super().__init__(width, num_labels, dropout, problem_type)
+        self.pool = pool
+        self.transform = transform
+
+    def forward(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Return `logits` (R, C)."""
+        pooled = self.transform(self.pool(encoded.hidden, encoded.batch.layout))  # (R, E)
+        return {"logits": self.classifier(self.dropout(pooled))}
 
 
 class NextSentenceHead(Head):

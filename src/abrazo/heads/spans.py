@@ -6,17 +6,18 @@ Shapes: T tokens of all rows, R rows, E hidden width.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from abrazo.heads.base import IGNORED_LABEL, Encoded, Head, Loss
 from abrazo.heads.outputs import QuestionAnsweringOutput
+from abrazo.layers.dropout import Dropout
 from abrazo.layers.layout import Layout
 from abrazo.layers.linear import Linear
 from abrazo.layers.packing import PackedBatch, Padding
 
 
 class QuestionAnsweringHead(Head):
-    """Start and end of the answer by one product on each token.
+    """Start and end of the answer by one product on each token, in some families transformed.
 
     Source: Devlin et al. 2018, BERT, section 4.2.
     """
@@ -24,13 +25,18 @@ class QuestionAnsweringHead(Head):
     per_token = True
     output = QuestionAnsweringOutput
 
-    def __init__(self, width: int) -> None:
+    def __init__(
+        self, width: int, dropout: float = 0.0, transform: nn.Module | None = None
+    ) -> None:
         super().__init__()
+        self.transform = nn.Identity() if transform is None else transform
+        self.dropout = Dropout(dropout)
         self.classifier = Linear(width, 2)
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return `start_logits` and `end_logits`, (T,) each."""
-        start, end = self.classifier(encoded.hidden).unbind(-1)
+        hidden = self.dropout(self.transform(encoded.hidden))
+        start, end = self.classifier(hidden).unbind(-1)
         return {"start_logits": start, "end_logits": end}
 
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:

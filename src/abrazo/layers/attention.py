@@ -5,7 +5,8 @@ like length, L the length of that group.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 from abrazo.layers.dropout import dropout
 from abrazo.layers.layout import Group, Layout
 from abrazo.layers.linear import Linear
+from abrazo.layers.positions import Guide, rotate
+
+BiasOf = Callable[[int, Tensor, Tensor], Tensor | None]
+"""From the number of a group, its queries and keys, (N, H, L, D), to what its scores get added."""
 
 
 class _Spread(torch.autograd.Function):
@@ -57,16 +62,26 @@ class Attention(nn.Module):
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.2.
     """
 
-    def __init__(self, width: int, num_heads: int, dropout_probability: float) -> None:
+    fits_packed_kernel: ClassVar[bool] = True
+    """Whether scores are plain products, as the GPU's variable-length kernel computes them."""
+
+    def __init__(
+        self, width: int, num_heads: int, dropout_probability: float, *, bias: bool = True
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.head_width = width // num_heads
         self.dropout_probability = dropout_probability
-        self.query_key_value = Linear(width, 3 * width)
-        self.output = Linear(width, width)
+        self.scale = 1 / math.sqrt(self.head_width)
+        self.query_key_value = Linear(width, 3 * width, bias=bias)
+        self.output = Linear(width, width, bias=bias)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, weights: list[Tensor] | None = None
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        weights: list[Tensor] | None = None,
+        guide: Guide | None = None,
     ) -> Tensor:
         """Mix the tokens of each row.
 
@@ -74,38 +89,53 @@ class Attention(nn.Module):
             hidden: (T, E) packed tokens.
             layout: Where the rows begin and end.
             weights: When given, one (N, H, L, L) tensor for each group is appended.
+            guide: Angles, windows and biases, in families that have them.
 
         Returns:
             (T, E) packed tokens.
         """
         joint = self.query_key_value(hidden)  # (T, 3E)
         joint = joint.unflatten(-1, (3, self.num_heads, self.head_width))  # (T, 3, H, D)
+        if guide is not None and guide.rotation is not None:
+            joint = rotate(joint, guide.rotation)
         drops = self.training and self.dropout_probability > 0
-        if joint.is_cuda and joint.dtype != torch.float32 and weights is None and not drops:
-            mixed = self._attend_packed(joint, layout)
+        is_plain = self.fits_packed_kernel and (guide is None or guide.bias is None)
+        is_half = joint.is_cuda and joint.dtype != torch.float32
+        if is_half and is_plain and weights is None and not drops:
+            mixed = self._attend_packed(joint, layout, guide)
         else:
-            mixed = self._attend_in_groups(joint, layout, weights)
+            mixed = self._attend_in_groups(joint, layout, weights, guide)
         result: Tensor = self.output(mixed)
         return result
 
-    def _attend_packed(self, joint: Tensor, layout: Layout) -> Tensor:
+    def _attend_packed(self, joint: Tensor, layout: Layout, guide: Guide | None) -> Tensor:
         """Mix (T, 3, H, D) on the GPU's variable-length kernel, which knows no dropout."""
         from torch.nn.attention.varlen import varlen_attn
 
         bounds, longest = layout.cumulative_lengths, layout.max_length
         query, key, value = joint.unbind(1)  # (T, H, D) each
-        mixed = varlen_attn(query, key, value, bounds, bounds, longest, longest)  # (T, H, D)
+        reach = -1 if guide is None or guide.window is None else guide.window
+        mixed = varlen_attn(
+            query, key, value, bounds, bounds, longest, longest, window_size=(reach, reach)
+        )  # (T, H, D)
         assert isinstance(mixed, Tensor)
         return mixed.flatten(-2)  # (T, E)
 
+    def _bias_of(self, layout: Layout, guide: Guide | None) -> BiasOf:
+        """Return what tells the bias of each group in this layer."""
+        if guide is None:
+            return lambda number, query, key: layout.groups[number].key_bias
+        return lambda number, query, key: guide.biases[number]
+
     def _attend_in_groups(
-        self, joint: Tensor, layout: Layout, weights: list[Tensor] | None
+        self, joint: Tensor, layout: Layout, weights: list[Tensor] | None, guide: Guide | None
     ) -> Tensor:
         """Mix (T, 3, H, D) group by group."""
         parts = []
-        for group in layout.groups:
+        bias_of = self._bias_of(layout, guide)
+        for number, group in enumerate(layout.groups):
             query, key, value = spread(joint, group).permute(2, 0, 3, 1, 4)  # (N, H, L, D) each
-            mixed = self._attend(query, key, value, group.key_bias, weights)
+            mixed = self._attend(query, key, value, bias_of(number, query, key), weights)
             flat = mixed.transpose(1, 2).reshape(-1, self.num_heads * self.head_width)  # (N * L, E)
             parts.append(flat if group.give_back is None else flat.index_select(0, group.give_back))
         together = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -117,18 +147,20 @@ class Attention(nn.Module):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        key_bias: Tensor | None,
+        bias: Tensor | None,
         weights: list[Tensor] | None,
     ) -> Tensor:
         """Mix (N, H, L, D) values; gradients and weights need the scores written out."""
-        if key_bias is not None:
-            key_bias = key_bias.to(query.dtype)
+        if bias is not None:
+            bias = bias.to(query.dtype)
         if weights is None and not torch.is_grad_enabled():
-            return F.scaled_dot_product_attention(query, key, value, attn_mask=key_bias)
+            return F.scaled_dot_product_attention(
+                query, key, value, attn_mask=bias, scale=self.scale
+            )
         # torch's fused CPU kernel takes no dropout, and its bf16 gradient is several times slower.
-        scores = (query * (1 / math.sqrt(self.head_width))) @ key.transpose(-1, -2)  # (N, H, L, L)
-        if key_bias is not None:
-            scores = scores + key_bias
+        scores = (query * self.scale) @ key.transpose(-1, -2)  # (N, H, L, L)
+        if bias is not None:
+            scores = scores + bias
         shares = scores.softmax(-1)
         if weights is not None:
             weights.append(shares)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from abrazo.layers.attention import Attention
 from abrazo.layers.dropout import Dropout
-from abrazo.layers.feedforward import FeedForward
 from abrazo.layers.layout import Layout
+from abrazo.layers.positions import Guide
 
 
 class PostNormBlock(nn.Module):
@@ -20,24 +20,50 @@ class PostNormBlock(nn.Module):
     def __init__(
         self,
         attention: Attention,
-        feedforward: FeedForward,
+        feedforward: nn.Module,
         *,
         width: int,
         dropout: float,
         norm_eps: float,
+        norm_bias: bool = True,
     ) -> None:
         super().__init__()
         self.attention = attention
-        self.attention_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.attention_norm: nn.Module = nn.LayerNorm(width, eps=norm_eps, bias=norm_bias)
         self.feedforward = feedforward
-        self.feedforward_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.feedforward_norm = nn.LayerNorm(width, eps=norm_eps, bias=norm_bias)
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, weights: list[Tensor] | None = None
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        weights: list[Tensor] | None = None,
+        guide: Guide | None = None,
     ) -> Tensor:
-        """Turn (T, E) into (T, E); see `Attention.forward` for `weights`."""
-        mixed = self.dropout(self.attention(hidden, layout, weights))
+        """Turn (T, E) into (T, E); see `Attention.forward` for `weights` and `guide`."""
+        mixed = self.dropout(self.attention(hidden, layout, weights, guide))
         hidden = self.attention_norm(hidden + mixed)
         changed = self.dropout(self.feedforward(hidden))
         return self.feedforward_norm(hidden + changed)  # type: ignore[no-any-return]
+
+
+class PreNormBlock(PostNormBlock):
+    """A block of the same parts that normalises what goes into each half instead.
+
+    Source: Xiong et al. 2020, On Layer Normalization in the Transformer Architecture,
+    https://arxiv.org/abs/2002.04745.
+    """
+
+    def forward(
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        weights: list[Tensor] | None = None,
+        guide: Guide | None = None,
+    ) -> Tensor:
+        """Turn (T, E) into (T, E); see `Attention.forward` for `weights` and `guide`."""
+        mixed = self.attention(self.attention_norm(hidden), layout, weights, guide)
+        hidden = hidden + self.dropout(mixed)
+        changed = self.feedforward(self.feedforward_norm(hidden))
+        return hidden + self.dropout(changed)  # type: ignore[no-any-return]

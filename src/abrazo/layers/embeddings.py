@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from abrazo.errors import DataError
 from abrazo.layers.dropout import Dropout
+from abrazo.layers.linear import Linear
 from abrazo.layers.packing import PackedBatch
 
 
 class Embeddings(nn.Module):
-    """Word, learned position and segment embeddings.
+    """Word embeddings, and learned position and segment embeddings in families that have them.
 
     Source: Devlin et al. 2018, BERT, section 3, figure 2.
     """
@@ -26,33 +27,59 @@ class Embeddings(nn.Module):
         width: int,
         dropout: float,
         norm_eps: float,
+        norm_bias: bool = True,
+        first_position: int = 0,
+        max_length: int | None = None,
+        hidden_width: int | None = None,
     ) -> None:
+        """Build new embeddings.
+
+        Args:
+            vocab_size: V, the number of token ids.
+            num_positions: Number of learned positions; 0 learns none.
+            num_segments: Number of segments; 0 has none.
+            width: Width of the embeddings.
+            dropout: Share of elements dropped at the end.
+            norm_eps: Added to the variance in the norm.
+            norm_bias: Whether the norm has a bias.
+            first_position: Position of a row's first token.
+            max_length: The most tokens of a row; None takes what the positions allow.
+            hidden_width: E, when the embeddings are brought to it by a product; None when as wide.
+        """
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, width)
-        self.positions = nn.Embedding(num_positions, width)
+        self.positions = nn.Embedding(num_positions, width) if num_positions else None
         self.segments = nn.Embedding(num_segments, width) if num_segments else None
-        self.norm = nn.LayerNorm(width, eps=norm_eps)
+        self.norm = nn.LayerNorm(width, eps=norm_eps, bias=norm_bias)
         self.dropout = Dropout(dropout)
+        self.projection = None if hidden_width is None else Linear(width, hidden_width)
+        self.first_position = first_position
+        self.max_length = num_positions - first_position if max_length is None else max_length
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Turn packed ids into (T, E).
 
         Raises:
-            DataError: A row is longer than the positions, or an id is outside the vocabulary.
+            DataError: A row is longer than the model reads, or an id is out of range.
         """
         self._check(batch)
-        positions = batch.layout.positions if batch.position_ids is None else batch.position_ids
-        hidden = self.tokens(batch.input_ids) + self.positions(positions)
+        hidden = self.tokens(batch.input_ids)
+        if self.positions is not None:
+            positions = batch.position_ids
+            if positions is None:
+                positions = batch.layout.positions + self.first_position
+            hidden = hidden + self.positions(positions)
         if self.segments is not None:
             segments = batch.token_type_ids
             if segments is None:
                 hidden = hidden + self.segments.weight[0]
             else:
                 hidden = hidden + self.segments(segments)
-        return self.dropout(self.norm(hidden))  # type: ignore[no-any-return]
+        hidden = self.dropout(self.norm(hidden))
+        return hidden if self.projection is None else self.projection(hidden)  # type: ignore[no-any-return]
 
     def _check(self, batch: PackedBatch) -> None:
-        longest, limit = batch.layout.max_length, self.positions.num_embeddings
+        longest, limit = batch.layout.max_length, self.max_length
         if longest > limit:
             raise DataError(
                 f"A row has {longest} tokens, but the model reads at most {limit}. "

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abrazo.errors import ConfigError, one_of
+from abrazo.layers.dropout import Dropout
 from abrazo.layers.linear import Linear
 
 
@@ -69,3 +70,61 @@ class FeedForward(nn.Module):
     def extra_repr(self) -> str:
         """Return the activation's name, for `print(model)`."""
         return self.activation_name
+
+
+class GatedFeedForward(nn.Module):
+    """Two products, where one half of the first, activated, weighs the other half.
+
+    Source: Shazeer 2020, GLU Variants Improve Transformer, https://arxiv.org/abs/2002.05202.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        middle_width: int,
+        activation_name: str,
+        *,
+        bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.activation_name = activation_name
+        self.activation = activation(activation_name)
+        self.up = Linear(width, 2 * middle_width, bias=bias)
+        self.dropout = Dropout(dropout)
+        self.down = Linear(middle_width, width, bias=bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Turn (T, E) into (T, E)."""
+        gate, middle = self.up(hidden).chunk(2, -1)  # (T, M) each
+        return self.down(self.dropout(self.activation(gate) * middle))  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """Return the activation's name, for `print(model)`."""
+        return self.activation_name
+
+
+class Transform(nn.Module):
+    """One product, an activation and a norm, as several heads start with.
+
+    Source: Devlin et al. 2018, BERT, released code.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        output_width: int,
+        activation_name: str,
+        *,
+        norm_eps: float,
+        bias: bool = True,
+        norm_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.dense = Linear(width, output_width, bias=bias)
+        self.activation = activation(activation_name)
+        self.norm = nn.LayerNorm(output_width, eps=norm_eps, bias=norm_bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Turn (T, E) into (T, output width)."""
+        return self.norm(self.activation(self.dense(hidden)))  # type: ignore[no-any-return]

@@ -13,10 +13,9 @@ def init_weights(module: nn.Module, std: float) -> None:
         std: Standard deviation of the normal distribution.
     """
     for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Embedding):
+        if isinstance(part, nn.Linear | nn.Embedding | nn.Conv1d):
             nn.init.normal_(part.weight, std=std)
-        if isinstance(part, nn.Linear) and part.bias is not None:
-            nn.init.zeros_(part.bias)
         if isinstance(part, nn.LayerNorm):
             nn.init.ones_(part.weight)
+        if isinstance(part, nn.Linear | nn.Conv1d | nn.LayerNorm) and part.bias is not None:
             nn.init.zeros_(part.bias)

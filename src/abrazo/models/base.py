@@ -29,6 +29,7 @@ from abrazo.layers.packing import PackedBatch, Padding, pack
 from abrazo.models.config import ModelConfig
 from abrazo.models.family import Family
 from abrazo.tokenization.auto import AutoTokenizer
+from abrazo.tokenization.loading import TOKENIZER_FILE, VOCAB_FILE
 from abrazo.tokenization.tokenizer import Tokenizer
 
 logger = logging.getLogger("abrazo")
@@ -156,7 +157,7 @@ class PretrainedModel(nn.Module):
             input_ids: (B, S) token ids, or a `PackedBatch`, which carries all the rest itself.
             attention_mask: (B, S) with 1 at tokens and 0 at padding; None takes all as tokens.
             token_type_ids: (B, S) segments; None takes all as the first.
-            position_ids: (B, S) positions; None counts columns from 0.
+            position_ids: (B, S) positions; None counts as the family does.
             labels: What the head learns from; (B, S) where it answers for each token.
             next_sentence_label: (B,) for heads that judge pairs of sentences.
             start_positions: (B,) columns where answers start, for heads that find them.
@@ -174,6 +175,8 @@ class PretrainedModel(nn.Module):
             batch, padding = pack(input_ids, attention_mask, token_type_ids)
             if position_ids is not None:
                 batch.position_ids = padding.pack(position_ids.expand(padding.shape))
+            elif not self.backbone.counts_columns:
+                batch.position_ids = None
             if start_positions is not None and end_positions is not None:
                 places = (start_positions.reshape(-1), end_positions.reshape(-1))
                 labels = torch.stack(places, -1)  # (B, 2)
@@ -308,7 +311,7 @@ class PretrainedModel(nn.Module):
                 name_or_path,
             )
         model.source = folder
-        if (folder / ABRAZO_FILE).exists():
+        if (folder / ABRAZO_FILE).exists() and "head" not in new_parts:
             model.task_settings = read_json_object(folder / ABRAZO_FILE)
         return model.eval()
 
@@ -322,6 +325,7 @@ class PretrainedModel(nn.Module):
         Raises:
             CheckpointError: The folder cannot be written.
         """
+        tokenizer = self.tokenizer if self._has_tokenizer() else None
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach() for name, weight in self.named_parameters()}
@@ -331,8 +335,16 @@ class PretrainedModel(nn.Module):
         write_json(target / CONFIG_FILE, fields)
         if self.task_settings:
             write_json(target / ABRAZO_FILE, self.task_settings)
-        if self._tokenizer is not None or self.source is not None:
-            self.tokenizer.save_pretrained(target)
+        else:
+            (target / ABRAZO_FILE).unlink(missing_ok=True)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(target)
+
+    def _has_tokenizer(self) -> bool:
+        """Tell whether there is a tokenizer; a folder may hold a model alone."""
+        if self._tokenizer is not None or self.source is None:
+            return self._tokenizer is not None
+        return any((self.source / name).exists() for name in (TOKENIZER_FILE, VOCAB_FILE))
 
     def key_map(self) -> KeyMap:
         """Return the two-way table of this model's tensor names."""

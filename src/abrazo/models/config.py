@@ -27,6 +27,8 @@ class ModelConfig(Config):
 
     model_type: ClassVar[str] = ""
     """The family's name in `config.json`."""
+    LOWEST: ClassVar[Mapping[str, int]] = {}
+    """The smallest value of number fields that may be below 0."""
 
     id2label: Mapping[int, str] = dataclasses.field(
         default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"}
@@ -78,9 +80,11 @@ class ModelConfig(Config):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            if not math.isfinite(value) or value < 0 or value > _MAX_SIZE:
+            lowest = self.LOWEST.get(field.name, 0)
+            if not math.isfinite(value) or value < lowest or value > _MAX_SIZE:
                 problems.append(
-                    f"`{field.name}` must be a number from 0 to {_MAX_SIZE}, but is {value!r}."
+                    f"`{field.name}` must be a number from {lowest} to {_MAX_SIZE}, "
+                    f"but is {value!r}."
                 )
         layers = getattr(self, "num_hidden_layers", 0)
         if isinstance(layers, int) and layers > _MAX_LAYERS:

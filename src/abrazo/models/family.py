@@ -1,34 +1,48 @@
 """What makes a family: its config, its backbone, its heads, and the names its files use."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from abrazo.checkpoints.keymap import KeyMap, Row
 from abrazo.heads.base import Head
+from abrazo.layers.embeddings import Embeddings
 from abrazo.layers.packing import PackedBatch
+from abrazo.layers.positions import Guide
 from abrazo.models.config import ModelConfig
 
 
 class Backbone(nn.Module):
     """Base of all backbones: embeddings, blocks and, in some, a pooler."""
 
-    embeddings: nn.Module
+    counts_columns: ClassVar[bool] = True
+    """Whether positions of a padded call are its columns, or count real tokens alone."""
+
+    embeddings: Embeddings
     blocks: nn.ModuleList
-    pooler: nn.Module | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.final_norm: nn.Module | None = None
+        """Normalises what the last block gives, in families whose blocks do not."""
+        self.pooler: nn.Module | None = None
 
     @property
     def word_embeddings(self) -> nn.Embedding:
         """The matrix that token ids look up, which heads may share."""
-        raise NotImplementedError
+        return self.embeddings.tokens
 
     @property
     def max_length(self) -> int:
         """The most tokens of a row."""
-        raise NotImplementedError
+        return self.embeddings.max_length
+
+    def steps(self, batch: PackedBatch) -> Iterable[tuple[nn.Module, Guide | None]]:
+        """Yield the blocks in the order they are applied, each with what guides its attention."""
+        return ((block, None) for block in self.blocks)
 
     def forward(
         self,
@@ -53,13 +67,17 @@ class Backbone(nn.Module):
             hidden = hidden.to(torch.get_autocast_dtype("cpu"))
         if hidden_states is not None:
             hidden_states.append(hidden)
-        for block in self.blocks:
+        for block, guide in self.steps(batch):
             weights: list[Tensor] | None = None if attentions is None else []
-            hidden = block(hidden, batch.layout, weights)  # (T, E)
+            hidden = block(hidden, batch.layout, weights, guide)  # (T, E)
             if hidden_states is not None:
                 hidden_states.append(hidden)
             if attentions is not None and weights is not None:
                 attentions.append(weights)
+        if self.final_norm is not None:
+            hidden = self.final_norm(hidden)
+            if hidden_states is not None:
+                hidden_states[-1] = hidden
         pooled = None if self.pooler is None else self.pooler(hidden, batch.layout)  # (R, E)
         return hidden, pooled
 
