@@ -90,7 +90,7 @@ def atomic_folder(destination: str | Path, *, needs: int = 0) -> Iterator[Path]:
         yield temporary
         seal(temporary)
         for name in unlisted:
-            _copy(place / name, temporary / name)
+            _keep(place / name, temporary / name)
         _publish(temporary, place)
 
 
@@ -177,10 +177,15 @@ def _unlisted(folder: Path) -> list[str]:
     return [name for name in names if name not in (records or {}) and name != MANIFEST]
 
 
-def _copy(source: Path, target: Path) -> None:
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
+def _keep(source: Path, target: Path) -> None:
+    """Copy a file that its folder's manifest does not list, unless the new folder has its own."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(target.parent)
 
 
 def _publish(temporary: Path, destination: Path) -> None:

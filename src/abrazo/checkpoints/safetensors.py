@@ -24,7 +24,7 @@ from abrazo.checkpoints.jsonfile import parse_json_object
 from abrazo.errors import CheckpointError
 
 MAX_HEADER_BYTES = 16_000_000
-"""The longest header that is read: enough for 90,000 tensors."""
+"""The longest header that is read; its values, some ten a tensor, are limited by `MAX_VALUES`."""
 
 DTYPES = {
     "BOOL": torch.bool,

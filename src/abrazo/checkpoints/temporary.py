@@ -87,7 +87,14 @@ def temporary_beside(
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock on a folder's names; a file system without locks is used without."""
+    """Hold the lock on a folder's names; a file system without locks is used without.
+
+    A temporary folder needs none: nothing in it is ever left over, for it goes as a whole. And its
+    own lock says that its writer lives.
+    """
+    if _LEFT.fullmatch(folder.name):
+        yield
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
@@ -135,6 +142,8 @@ def settle(folder: Path) -> None:
 
 
 def _settle(folder: Path) -> None:
+    if _LEFT.fullmatch(folder.name):
+        return
     for entry in list(os.scandir(folder)):
         left = _LEFT.fullmatch(entry.name)
         if left is None or entry.is_symlink():
@@ -168,7 +177,8 @@ def _create_file(path: Path) -> None:
 
 def _make_folders(folder: Path) -> None:
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    if absent:
+        folder.mkdir(parents=True, exist_ok=True)
     for place in absent:
         sync_folder(place.parent)
 
