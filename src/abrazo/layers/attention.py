@@ -153,7 +153,8 @@ class Attention(nn.Module):
         """Mix (N, H, L, D) values; gradients and weights need the scores written out."""
         if bias is not None:
             bias = bias.to(query.dtype)
-        if weights is None and not torch.is_grad_enabled():
+        drops = self.training and self.dropout_probability > 0
+        if weights is None and not drops and not torch.is_grad_enabled():
             return F.scaled_dot_product_attention(
                 query, key, value, attn_mask=bias, scale=self.scale
             )
@@ -164,7 +165,7 @@ class Attention(nn.Module):
         shares = scores.softmax(-1)
         if weights is not None:
             weights.append(shares)
-        if self.training and self.dropout_probability > 0:
+        if drops:
             shares = dropout(shares, self.dropout_probability)
         return shares.to(value.dtype) @ value
 

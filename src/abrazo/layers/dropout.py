@@ -14,12 +14,12 @@ _LEVELS = 1 << 16
 
 def dropout(values: Tensor, probability: float) -> Tensor:
     """Zero each element with the given probability and scale the others to keep the mean."""
-    if values.device.type != "cpu" or probability >= 1:
+    threshold = round(probability * _LEVELS)
+    if values.device.type != "cpu" or threshold >= _LEVELS:
         return F.dropout(values, probability)
     count = values.numel()
     words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[:count].view(values.shape)
-    threshold = round(probability * _LEVELS)
     kept = (bits >= threshold - _LEVELS // 2).to(values.dtype)
     return values * kept.mul_(_LEVELS / (_LEVELS - threshold))
 

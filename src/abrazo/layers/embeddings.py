@@ -87,9 +87,23 @@ class Embeddings(nn.Module):
             )
         if batch.input_ids.is_cuda or torch.compiler.is_compiling():
             return  # reading the extremes would wait for the GPU at every step
-        low, high = (int(bound) for bound in batch.input_ids.aminmax())
-        if low < 0 or high >= self.tokens.num_embeddings:
-            raise DataError(
-                f"Token ids must be from 0 to {self.tokens.num_embeddings - 1}, but "
-                f"{low if low < 0 else high} occurs. Does the tokenizer belong to this model?"
-            )
+        remedy = "Does the tokenizer belong to this model?"
+        _check_range("Token ids", batch.input_ids, self.tokens, remedy)
+        if self.segments is not None and batch.token_type_ids is not None:
+            _check_range("Segments (`token_type_ids`)", batch.token_type_ids, self.segments, remedy)
+        if self.positions is not None and batch.position_ids is not None:
+            _check_range("Positions", batch.position_ids, self.positions, "Pad rows on the right.")
+
+
+def _check_range(what: str, values: Tensor, table: nn.Embedding, remedy: str) -> None:
+    """Check that values can be looked up.
+
+    Raises:
+        DataError: One is below 0 or beyond the table.
+    """
+    low, high = (int(bound) for bound in values.aminmax())
+    if low < 0 or high >= table.num_embeddings:
+        raise DataError(
+            f"{what} must be from 0 to {table.num_embeddings - 1}, but "
+            f"{low if low < 0 else high} occurs. {remedy}"
+        )

@@ -1,0 +1,115 @@
+"""The product on oneDNN is the product of torch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from abrazo.errors import ConfigError
+from abrazo.layers import linear as module
+from abrazo.layers.feedforward import ACTIVATIONS, FeedForward, activation
+from abrazo.layers.linear import Linear
+
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float64: 1e-12}
+
+
+def inputs_of(kind: str, dtype: torch.dtype) -> Tensor:
+    torch.manual_seed(3)
+    values = torch.randn(10, 24, dtype=dtype)
+    return {
+        "plain": values,
+        "one row": values[:1],
+        "no rows": values[:0],
+        "every other row": torch.randn(20, 24, dtype=dtype)[::2],
+        "transposed": torch.randn(24, 10, dtype=dtype).t(),
+        "part of wider rows": torch.randn(10, 40, dtype=dtype)[:, 7:31],
+        "three dimensions": values.view(2, 5, 24),
+    }[kind]
+
+
+KINDS = [
+    "plain",
+    "one row",
+    "no rows",
+    "every other row",
+    "transposed",
+    "part of wider rows",
+    "three dimensions",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_product_and_gradients_are_those_of_torch(
+    kind: str, dtype: torch.dtype, bias: bool
+) -> None:
+    layer = Linear(24, 16, bias=bias).to(dtype)
+    given = inputs_of(kind, dtype)
+    close = {"atol": 4 * TOLERANCE[dtype], "rtol": TOLERANCE[dtype]}
+    results = []
+    for compute in (layer, lambda values: F.linear(values, layer.weight, layer.bias)):
+        layer.zero_grad()
+        values = given.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+        output = compute(values)
+        generator = torch.Generator().manual_seed(8)
+        goal = torch.randn(output.shape, generator=generator).to(dtype)
+        (output * goal).sum().backward()
+        gradients = [weight.grad.clone() for weight in layer.parameters()]
+        results.append([output.detach(), values.grad, *gradients])
+    for found, expected in zip(*results, strict=True):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, expected, **close)
+
+
+def test_gradients_of_a_part_of_the_inputs() -> None:
+    layer = Linear(6, 4)
+    layer.weight.requires_grad_(False)
+    values = torch.randn(3, 6)
+    layer(values).sum().backward()
+    assert layer.weight.grad is None
+    torch.testing.assert_close(layer.bias.grad, torch.full((4,), 3.0))
+    values.requires_grad_()
+    layer.requires_grad_(False)(values).sum().backward()
+    torch.testing.assert_close(values.grad, layer.weight.sum(0).expand(3, 6))
+
+
+def test_gradient_of_an_expanded_tensor() -> None:
+    layer = Linear(6, 4)
+    values = torch.randn(3, 6, requires_grad=True)
+    layer(values).mean().expand(2).sum().backward()
+    assert torch.isfinite(values.grad).all()
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("rows", [0, 1, 9])
+def test_feedforward_without_gradients_is_that_with_them(
+    name: str, dtype: torch.dtype, rows: int
+) -> None:
+    torch.manual_seed(4)
+    layer = FeedForward(16, 40, name).to(dtype)
+    values = torch.randn(rows, 16, dtype=dtype)
+    expected = layer(values)
+    with torch.no_grad():
+        found = layer(values)
+    close = TOLERANCE[dtype]
+    torch.testing.assert_close(found, expected.detach(), atol=close, rtol=close)
+
+
+def test_autocast_computes_in_its_own_dtype() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Linear(4, 4)(torch.randn(2, 4)).dtype == torch.bfloat16
+
+
+def test_builds_without_onednn_use_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_onednn", None)
+    layer, values = Linear(4, 4), torch.randn(2, 4)
+    torch.testing.assert_close(layer(values), F.linear(values, layer.weight, layer.bias))
+    assert not layer.fuses(values, "gelu")
+
+
+def test_unknown_activation_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"`hidden_act` must be one of .*Did you mean `gelu_new`"):
+        activation("gelu_neww")
+    assert activation("relu") is ACTIVATIONS["relu"]
