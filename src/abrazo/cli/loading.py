@@ -1,12 +1,15 @@
 """What several commands load: a model with its task, and the rows of a file."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from abrazo.config import Config
 
 if TYPE_CHECKING:
     from abrazo.inference.pipeline import Pipeline
+
+Format = Literal["csv", "tsv", "json", "jsonl", "text", "parquet", "arrow"]
+"""The formats of files, by the names of `abrazo.data.readers.formats.FORMATS`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,13 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from abrazo.cli.loading import Columns, InferenceOptions, load_pipeline
+from abrazo.cli.loading import Columns, Format, InferenceOptions, load_pipeline
 from abrazo.cli.options import with_options
 from abrazo.cli.streams import (
     INPUT_NAME,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("abrazo")
 
-Format = Literal["csv", "tsv", "json", "jsonl", "text", "parquet", "arrow"]
 Row = Mapping[str, Any]
 
 _ANSWERED_AT_ONCE = 256

@@ -1,0 +1,229 @@
+"""`abrazo evaluate`: a model on labelled rows, its figures and a report."""
+
+import datetime
+import json
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from abrazo import __version__
+from abrazo.cli.loading import Columns, Format, InferenceOptions, load_pipeline
+from abrazo.cli.options import with_options
+from abrazo.data.loading import read_table
+from abrazo.data.readers.formats import ReadOptions
+from abrazo.errors import DataError
+
+if TYPE_CHECKING:
+    from abrazo.data.dataset import Dataset
+    from abrazo.inference.evaluation import Evaluation
+    from abrazo.inference.pipeline import Pipeline
+    from abrazo.metrics.classification import ClassificationDetails
+    from abrazo.training.report import RunReport
+
+logger = logging.getLogger("abrazo")
+
+METRICS_FILE = "metrics.json"
+
+
+def evaluate(
+    model: str,
+    file: str,
+    /,
+    *,
+    report: Annotated[str, Parameter(alias="-o")] = "evaluation/report.html",
+    input_format: Format | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    columns: Columns,
+    inference: InferenceOptions,
+    read: ReadOptions,
+) -> None:
+    """Measure a model on labelled rows.
+
+    Prints the figures, for each class too, and writes a report with the confusion matrix and the
+    rows that are most surely wrong. The figures are in `metrics.json` beside the report.
+
+    Args:
+        model: A folder, also of a training run, a name, or a repository.
+        file: A CSV, TSV, JSON, Parquet, Arrow or text file with labels, or `-` for the standard
+            input.
+        report: Where the report goes.
+        input_format: Where the file's name does not show it; `-` holds JSON lines unless given.
+        as_json: Print the figures as JSON.
+        columns: Columns of the file.
+        inference: How to compute.
+        read: How to read the file.
+    """
+    from abrazo.inference.evaluation import evaluate_rows
+
+    started = datetime.datetime.now().astimezone()
+    rows = read_table(file, format=input_format, options=read)
+    pipeline = load_pipeline(model, columns, inference)
+    found = evaluate_rows(pipeline.engine, pipeline.task, rows, pipeline.tokenizer)
+    figures = figures_of(found)
+    title = f"{model} on {file}"
+    write_evaluation(
+        Path(report), report_of(pipeline, rows, found, title=title, started=started), figures
+    )
+    if as_json:
+        print(to_json(figures))
+    else:
+        show_figures(found, Console())
+    logger.info("The report is `%s`.", report)
+
+
+command = with_options(evaluate)
+
+
+def figures_of(found: "Evaluation") -> dict[str, Any]:
+    """Return all that was measured, fit for JSON."""
+    details = _class_details(found)
+    return {
+        **found.metrics,
+        "num_rows": found.num_rows,
+        "num_truncated": found.num_truncated,
+        "seconds": found.seconds,
+        "rows_per_second": found.rows_per_second,
+        "precision": found.precision,
+        **({} if details is None else {"details": details.to_dict()}),
+    }
+
+
+def to_json(figures: Mapping[str, Any]) -> str:
+    """Return figures as JSON; what is no number becomes null."""
+    return json.dumps(_finite(figures), indent=2, ensure_ascii=False)
+
+
+def show_figures(found: "Evaluation", console: Console) -> None:
+    """Print the figures, those of classes in a table of their own."""
+    table = Table("figure", "value", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for name, value in found.metrics.items():
+        table.add_row(name.replace("_", " "), _shown(value))
+    console.print(table)
+    details = _class_details(found)
+    if details is not None:
+        console.print()
+        console.print(_class_table(details))
+    cut = f", {found.num_truncated:,} of them cut" if found.num_truncated else ""
+    speed = f"{found.rows_per_second:,.0f} rows a second in {found.precision}"
+    console.print(f"\n{found.num_rows:,} rows{cut}; {speed}.", highlight=False)
+
+
+def report_of(
+    pipeline: "Pipeline",
+    rows: "Dataset",
+    found: "Evaluation",
+    *,
+    title: str,
+    started: datetime.datetime,
+) -> "RunReport":
+    """Return the report of an evaluation."""
+    from abrazo.training.report import Mistake, RunReport, SplitSummary
+
+    task, model = pipeline.task, pipeline.engine.model
+    details = _class_details(found)
+    return RunReport(
+        title=title,
+        task=task.name,
+        model=f"{type(model).__name__} from {model.source}",
+        started=started,
+        ended=datetime.datetime.now().astimezone(),
+        settings=task.settings.to_dict(),
+        environment={
+            "device": str(model.device),
+            "precision": found.precision,
+            "processors": str(os.cpu_count()),
+            "system": platform.platform(),
+            "packages": f"abrazo {__version__}, Python {platform.python_version()}",
+        },
+        data=[
+            SplitSummary(
+                name="evaluation",
+                rows=found.num_rows,
+                label_counts={each.label: each.support for each in details.classes}
+                if details
+                else {},
+                max_length=task.settings.max_length,
+                truncated_rows=found.num_truncated,
+            )
+        ],
+        metrics=found.metrics,
+        details=details,
+        mistakes=[
+            Mistake(
+                text=_text_of(rows[wrong.number], task.settings.to_dict()),
+                label=wrong.label,
+                predicted=wrong.predicted,
+                score=wrong.score,
+                origin=rows.origin(wrong.number),
+            )
+            for wrong in found.wrong
+        ],
+    )
+
+
+def write_evaluation(path: Path, report: "RunReport", figures: Mapping[str, Any]) -> None:
+    """Write a report, and the figures beside it.
+
+    Raises:
+        DataError: One of the files cannot be written.
+    """
+    from abrazo.training.report import write_report
+
+    try:
+        write_report(path, report)
+        (path.parent / METRICS_FILE).write_text(to_json(figures) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"The report `{path}` cannot be written: {error}") from error
+
+
+def _class_details(found: "Evaluation") -> "ClassificationDetails | None":
+    from abrazo.metrics.classification import ClassificationDetails
+
+    return found.details if isinstance(found.details, ClassificationDetails) else None
+
+
+def _class_table(details: "ClassificationDetails") -> Table:
+    table = Table("class", "precision", "recall", "F1", "rows", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for each in details.classes:
+        figures = map(_shown, (each.precision, each.recall, each.f1))
+        table.add_row(Text(each.label), *figures, f"{each.support:,}")
+    table.add_section()
+    for average in details.averages:
+        figures = map(_shown, (average.precision, average.recall, average.f1))
+        table.add_row(f"{average.name} average", *figures, "")
+    return table
+
+
+def _shown(value: float) -> str:
+    return "-" if value != value else f"{value:.4f}"
+
+
+def _text_of(row: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return the texts of a row, without its label."""
+    texts = [
+        str(row[column])
+        for name, column in settings.items()
+        if name.endswith("_column") and name != "label_column" and column in row
+    ]
+    return " | ".join(texts)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return None
+    return value
