@@ -24,7 +24,15 @@ def _find_onednn() -> Any:
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
+def _dtypes_of_onednn() -> tuple[torch.dtype, ...]:
+    """Return what this processor's oneDNN multiplies natively."""
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32, torch.bfloat16
+    return (torch.float32,)
+
+
 _onednn = _find_onednn()
+_DTYPES = () if _onednn is None else _dtypes_of_onednn()
 
 
 class _OneDNNLinear(torch.autograd.Function):
@@ -50,10 +58,10 @@ class _OneDNNLinear(torch.autograd.Function):
 
 def _suits_onednn(hidden: Tensor, weight: Tensor) -> bool:
     return (
-        _onednn is not None
+        hidden.dtype in _DTYPES
+        and hidden.dtype == weight.dtype
         and hidden.device.type == "cpu"
         and hidden.dim() == 2
-        and hidden.dtype == weight.dtype
         and hidden.shape[0] > 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
@@ -65,8 +73,11 @@ class Linear(nn.Linear):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Turn (T, I) into (T, O)."""
-        if hidden.dtype == torch.float32 and _suits_onednn(hidden, self.weight):
-            return _OneDNNLinear.apply(hidden, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
+        if _suits_onednn(hidden, self.weight):
+            if not torch.is_grad_enabled():
+                return _onednn(hidden, self.weight, self.bias, "none", [], "")  # type: ignore[no-any-return]
+            if hidden.dtype == torch.float32:
+                return _OneDNNLinear.apply(hidden, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
         return F.linear(hidden, self.weight, self.bias)
 
     def fuses(self, hidden: Tensor, activation: str) -> bool:
@@ -74,7 +85,6 @@ class Linear(nn.Linear):
         return (
             activation in _FUSED_ACTIVATIONS
             and not torch.is_grad_enabled()
-            and hidden.dtype in (torch.float32, torch.bfloat16)
             and _suits_onednn(hidden, self.weight)
         )
 
