@@ -1,3 +1,108 @@
-"""Text transformers on your own hardware."""
+"""Fine-tune, evaluate and use text transformers on your own hardware.
+
+    import abrazo as az
+
+    model = az.BertForSequenceClassification.from_pretrained("minilm", num_labels=3)
+    data = az.load_dataset("abrazo/starter", language="en")
+    train = data["train"].select_columns(["text", "sentiment"])
+    args = az.TrainingArguments(output_dir="results", num_train_epochs=3)
+    trainer = az.Trainer(model, args, train_dataset=train)  # raw texts: nothing to tokenise
+    trainer.train()
+    print(trainer.evaluate(data["test"]))
+    classify = az.pipeline("text-classification", "results")
+    print(classify("Thank you, that was quick!"))
+
+Every name is imported when it is first used, so that `import abrazo` costs next to nothing.
+"""
+
+import importlib
+from difflib import get_close_matches
 
 __version__ = "0.1.0"
+
+_NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
+    "abrazo.errors": (
+        "AbrazoError",
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "HubError",
+        "MissingExtraError",
+        "TokenizerError",
+        "TrainingError",
+    ),
+    "abrazo.config": ("Config",),
+    "abrazo.data.dataset": ("Dataset", "DatasetDict", "concatenate_datasets"),
+    "abrazo.data.loading": ("load_dataset",),
+    "abrazo.tokenization.auto": ("AutoTokenizer",),
+    "abrazo.tokenization.bert": ("BertTokenizer",),
+    "abrazo.tokenization.tokenizer": ("Tokenizer",),
+    "abrazo.heads.outputs": (
+        "BackboneOutput",
+        "MaskedLMOutput",
+        "ModelOutput",
+        "NextSentencePredictorOutput",
+        "PreTrainingOutput",
+        "QuestionAnsweringOutput",
+        "SequenceClassifierOutput",
+        "TokenClassifierOutput",
+    ),
+    "abrazo.models.base": ("PretrainedModel",),
+    "abrazo.models.config": ("ModelConfig",),
+    "abrazo.models.auto": (
+        "AutoConfig",
+        "AutoModel",
+        "AutoModelForMaskedLM",
+        "AutoModelForNextSentencePrediction",
+        "AutoModelForPreTraining",
+        "AutoModelForQuestionAnswering",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+        "load_model",
+    ),
+    "abrazo.models.bert": (
+        "BertConfig",
+        "BertForMaskedLM",
+        "BertForNextSentencePrediction",
+        "BertForPreTraining",
+        "BertForQuestionAnswering",
+        "BertForSequenceClassification",
+        "BertForTokenClassification",
+        "BertModel",
+    ),
+    "abrazo.metrics": (
+        "ClassificationMetrics",
+        "EvalPrediction",
+        "Metric",
+        "MultiLabelMetrics",
+        "RegressionMetrics",
+    ),
+    "abrazo.tasks.auto": ("TASKS",),
+    "abrazo.tasks.base": ("Task", "TaskSettings"),
+    "abrazo.tasks.text_classification": ("TextClassification", "TextClassificationSettings"),
+    "abrazo.inference.pipeline": ("Pipeline", "pipeline"),
+    "abrazo.training.arguments": ("TrainingArguments",),
+    "abrazo.training.callbacks.base": ("Callback",),
+    "abrazo.training.callbacks.early_stopping": ("EarlyStoppingCallback",),
+    "abrazo.training.fit": ("fit",),
+    "abrazo.training.trainer": ("Trainer",),
+}
+"""The public names, by the module each one is in. `__init__.pyi` tells them to type checkers."""
+
+_MODULE_OF = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names}
+
+__all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        nearest = get_close_matches(name, _MODULE_OF, n=1)
+        hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
+        raise AttributeError(f"`abrazo` has no name `{name}`.{hint}")
+    value: object = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})
