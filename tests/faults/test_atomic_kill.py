@@ -59,17 +59,17 @@ def kill_at_each(scenario: str, tmp_path: Path, *command: str | Path, call: str)
         faults.prepare(scenario, parent)
         arguments = [str(part).replace("{k}", str(k)) for part in command]
         code = run(*(part.replace("{parent}", str(parent)) for part in arguments))
-        assert code in (0, 9, -9, 137)
+        assert code in (0, 1, 9, -9, 137)
         check(scenario, parent, finished=code == 0)
         if code == 0:
             return k - 1
     raise AssertionError("the run never came through")
 
 
-def strace(scenario: str, call: str, tmp_path: Path) -> int:
+def strace(scenario: str, call: str, tmp_path: Path, harm: str = "signal=KILL") -> int:
     if reason := strace_refusal():
         pytest.skip(reason)
-    inject = f"inject={call}:signal=KILL:when={{k}}"
+    inject = f"inject={call}:{harm}:when={{k}}"
     tracing = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
     return kill_at_each(
         scenario, tmp_path, *tracing, sys.executable, "-SB", SCRIPT, scenario, "{parent}", call=call
@@ -101,3 +101,11 @@ def test_every_end_of_a_run_loses_nothing(scenario: str, call: str, tmp_path: Pa
 @pytest.mark.parametrize("scenario", faults.SCENARIOS)
 def test_every_kill_loses_nothing(scenario: str, call: str, tmp_path: Path) -> None:
     print(f"{scenario} {call}: {strace(scenario, call, tmp_path)} points")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("call", "code"), [("write", "ENOSPC"), ("fsync", "EIO")])
+@pytest.mark.parametrize("scenario", faults.SCENARIOS)
+def test_every_error_loses_nothing(scenario: str, call: str, code: str, tmp_path: Path) -> None:
+    points = strace(scenario, call, tmp_path, harm=f"error={code}")
+    print(f"{scenario} {call} {code}: {points} points")
