@@ -17,7 +17,6 @@ from abrazo.layers.feedforward import activation
 from abrazo.layers.layout import Layout
 from abrazo.layers.linear import Linear
 from abrazo.layers.packing import PackedBatch
-from abrazo.layers.pooling import pool_first
 
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 """The kinds of answers, by their names in `config.json`."""
@@ -104,7 +103,7 @@ class DenseClassificationHead(SequenceClassificationHead):
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return `logits` (R, C)."""
-        first = pool_first(encoded.hidden, encoded.batch.layout)  # (R, E)
+        first = encoded.hidden.index_select(0, encoded.batch.layout.first_tokens)  # (R, E)
         pooled = self.activation(self.dense(self.input_dropout(first)))
         return {"logits": self.classifier(self.dropout(pooled))}
 
@@ -133,8 +132,8 @@ class TransformedClassificationHead(SequenceClassificationHead):
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return `logits` (R, C)."""
-        pooled = self.transform(self.pool(encoded.hidden, encoded.batch.layout))  # (R, E)
-        return {"logits": self.classifier(self.dropout(pooled))}
+        pooled = self.pool(encoded.hidden, encoded.batch.layout).to(encoded.hidden.dtype)  # (R, E)
+        return {"logits": self.classifier(self.dropout(self.transform(pooled)))}
 
 
 class NextSentenceHead(Head):

@@ -12,6 +12,13 @@ from abrazo.models.config import ModelConfig
 
 FAMILIES: dict[str, str] = {
     "bert": "abrazo.models.bert",
+    "roberta": "abrazo.models.roberta",
+    "xlm-roberta": "abrazo.models.xlm_roberta",
+    "camembert": "abrazo.models.camembert",
+    "distilbert": "abrazo.models.distilbert",
+    "electra": "abrazo.models.electra",
+    "albert": "abrazo.models.albert",
+    "mpnet": "abrazo.models.mpnet",
 }
 """The module of each family, by `model_type`; imported when a model of it is asked for."""
 

@@ -8,6 +8,7 @@
 Shapes: B rows, S padded columns, T tokens of all rows, E hidden width.
 """
 
+import importlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -238,6 +239,33 @@ class PretrainedModel(nn.Module):
             )
         self.config = self.config.with_labels(labels)
 
+    # Texts as vectors ----------------------------------------------------------------------
+
+    def encode(self, texts: str | Sequence[str], **options: Any) -> Any:
+        """Turn texts into vectors of their meaning; see `abrazo.inference.embedding.encode`.
+
+        Args:
+            texts: One text, or several.
+            options: As of that function, such as `prompt_name` and `precision`.
+
+        Returns:
+            (N, width) fp32 vectors, or (width,) for a single text.
+        """
+        return _embedding().encode(self, texts, **options)
+
+    def similarity(self, first: Any, second: Any, **options: Any) -> Any:
+        """Compare texts or vectors; see `abrazo.inference.embedding.similarity`.
+
+        Args:
+            first: N texts or (N, width) vectors; or one of them.
+            second: M texts or (M, width) vectors; or one of them.
+            options: As of that function, such as `metric`.
+
+        Returns:
+            (N, M) similarities, without the axes of single texts.
+        """
+        return _embedding().similarity(self, first, second, **options)
+
     # Loading and saving -----------------------------------------------------------------
 
     @classmethod
@@ -346,6 +374,15 @@ class PretrainedModel(nn.Module):
             return self._tokenizer is not None
         return any((self.source / name).exists() for name in (TOKENIZER_FILE, VOCAB_FILE))
 
+    def load_weights(self, folder: str | Path) -> None:
+        """Take the weights of a folder with a model like this one.
+
+        Raises:
+            CheckpointError: They are damaged, or those of another model.
+        """
+        expectations = Expectations(self.family.prefix, (), self.family.elsewhere)
+        load_weights(self, open_weights(folder), self.key_map(), expectations)
+
     def key_map(self) -> KeyMap:
         """Return the two-way table of this model's tensor names."""
         return self.family.key_map(self.config, self.head_name)
@@ -353,6 +390,11 @@ class PretrainedModel(nn.Module):
     def _tie_weights(self) -> None:
         if self.head is not None and self.config.tie_word_embeddings:
             self.head.tie(self.backbone.word_embeddings)
+
+
+def _embedding() -> Any:
+    """Return what runs models over texts, which is built on models and so not known up here."""
+    return importlib.import_module("abrazo.inference.embedding")
 
 
 def read_config(folder: Path, family: Family) -> ModelConfig:

@@ -59,7 +59,8 @@ class ModelConfig(Config):
 
     def __post_init__(self) -> None:
         """Check every field; raise one `ConfigError` that lists all that is wrong."""
-        problems = [*self._wrong_types(), *self._wrong_values()]
+        # values can be compared only once they are of the right types
+        problems = self._wrong_types() or self._wrong_values()
         if problems:
             raise ConfigError("\n".join(problems))
 

@@ -54,8 +54,12 @@ class EncoderConfig(ModelConfig):
         """Share dropped before a classifier."""
         return self.hidden_dropout_prob
 
+    def _wrong_sizes(self) -> list[str]:
+        """Return a line for each size that no model can have; families add theirs."""
+        return wrong_sizes(self)
+
     def _wrong_values(self) -> list[str]:
-        problems = [*super()._wrong_values(), *wrong_sizes(self)]
+        problems = [*super()._wrong_values(), *self._wrong_sizes()]
         if self.extra.get("position_embedding_type", "absolute") != "absolute":
             kind = self.extra["position_embedding_type"]
             problems.append(f"`position_embedding_type` must be 'absolute', but is {kind!r}.")
