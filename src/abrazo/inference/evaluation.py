@@ -1,6 +1,7 @@
 """Rows through a task and an engine: predictions in order, and the figures they add up to."""
 
 import dataclasses
+import functools
 import heapq
 import itertools
 import time
@@ -11,7 +12,7 @@ import numpy as np
 
 from abrazo.data.rows import RowSource
 from abrazo.inference.engine import Engine, LossMeter, Outputs
-from abrazo.metrics.base import Metric
+from abrazo.metrics.base import Metric, join_padded
 from abrazo.tasks.base import Features, Task
 from abrazo.tokenization.tokenizer import Tokenizer
 
@@ -26,7 +27,7 @@ class RowPrediction:
 
     number: int
     """The row's number in its data set."""
-    prediction: np.ndarray
+    prediction: Any
     """What `Task.predict` made of it."""
     label: Any
     """Its label as the task encodes it, or None."""
@@ -67,7 +68,7 @@ class Evaluation:
     precision: str
     """What the model computed in."""
     predictions: np.ndarray | None = None
-    """One line for each row, if they were to be kept."""
+    """One line for each row, filled up with -100, if they were to be kept."""
     labels: np.ndarray | None = None
     """The labels as the task encodes them, if predictions were to be kept."""
 
@@ -82,7 +83,7 @@ def predict_items(
     task: Task,
     items: Iterable[Mapping[str, Any]],
     tokenizer: Tokenizer,
-) -> Iterator[np.ndarray]:
+) -> Iterator[Any]:
     """Yield the prediction of each row of a stream that has no labels, in order."""
     features = (
         feature
@@ -91,7 +92,8 @@ def predict_items(
             chunk, range(first, first + len(chunk)), tokenizer, with_labels=False
         )
     )
-    for _, parts, outputs in _by_row(engine.run(features, task.collate)):
+    condense = functools.partial(task.condense, with_labels=False)
+    for _, parts, outputs in _by_row(engine.run(features, task.collate, condense=condense)):
         yield task.predict(parts, outputs)
 
 
@@ -121,17 +123,25 @@ def predict_rows(
     def encoded() -> Iterator[Features]:
         for start in range(0, len(rows), _ENCODED_AT_ONCE):
             numbers = range(start, min(start + _ENCODED_AT_ONCE, len(rows)))
-            yield from task.encode(
+            features = task.encode(
                 rows.rows(numbers),
                 numbers,
                 tokenizer,
                 with_labels=with_labels,
                 origin=rows.origin,
             )
+            yield from task.augment(features, seed=0, epoch=0) if with_labels else features
 
-    for number, parts, outputs in _by_row(engine.run(encoded(), task.collate, loss)):
+    results = engine.run(
+        encoded(),
+        task.collate,
+        loss,
+        condense=functools.partial(task.condense, with_labels=with_labels),
+        whole_rows=task.keeps_rows_whole,
+    )
+    for number, parts, outputs in _by_row(results):
         dropped = sum(part.dropped for part in parts)
-        yield RowPrediction(number, task.predict(parts, outputs), parts[0].label, dropped)
+        yield RowPrediction(number, task.predict(parts, outputs), task.row_label(parts), dropped)
 
 
 def evaluate_rows(
@@ -159,16 +169,18 @@ def evaluate_rows(
     started, loss = time.perf_counter(), LossMeter()
     counters = task.new_metrics() if metrics is None else metrics
     wrong = _WrongRows(task)
-    kept: list[RowPrediction] = []
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
     num_truncated = 0
     found = predict_rows(engine, task, rows, tokenizer, with_labels=True, loss=loss)
     for chunk in _batched(found, _COUNTED_AT_ONCE):
-        predictions = np.stack([row.prediction for row in chunk])
-        counters.update(predictions, np.asarray([row.label for row in chunk]))
+        for arrays in task.to_arrays(
+            [row.prediction for row in chunk], [row.label for row in chunk]
+        ):
+            counters.update(*arrays)
+            if keep_predictions:
+                kept.append(arrays)
         wrong.look_at(chunk)
         num_truncated += sum(row.dropped > 0 for row in chunk)
-        if keep_predictions:
-            kept.extend(chunk)
     details = counters.details() if hasattr(counters, "details") else None
     return Evaluation(
         metrics={"loss": loss.mean, **counters.compute()},
@@ -178,8 +190,8 @@ def evaluate_rows(
         num_truncated=num_truncated,
         seconds=time.perf_counter() - started,
         precision=engine.precision,
-        predictions=np.stack([row.prediction for row in kept]) if kept else None,
-        labels=np.asarray([row.label for row in kept]) if kept else None,
+        predictions=join_padded([predictions for predictions, _ in kept]) if kept else None,
+        labels=join_padded([labels for _, labels in kept]) if kept else None,
     )
 
 

@@ -86,6 +86,7 @@ def pipeline(
     token_budget: int | None = None,
     revision: str | None = None,
     token: str | None = None,
+    **settings: Any,
 ) -> Pipeline:
     """Load what a task needs and put it behind one call.
 
@@ -98,9 +99,11 @@ def pipeline(
         token_budget: Tokens of a batch; None takes what suits the device.
         revision: Branch, tag or commit of the repository.
         token: Key for a private repository.
+        settings: Fields of the task's settings to change, such as `aggregation_strategy="max"`.
 
     Raises:
-        ConfigError: There is no such task, or the model was trained for another.
+        ConfigError: There is no such task, the model was trained for another, or the task has no
+            such setting.
         HubError: The name leads to no folder.
     """
     kind = task_type(task)
@@ -109,6 +112,7 @@ def pipeline(
         model.to(find_device(device))
     elif device is not None:
         model.to(find_device(device))
+    model = kind.adopt(model)
     trained_for = model.task_settings.get("task", kind.name)
     if trained_for != kind.name or model.head_name != kind.head_name:
         raise ConfigError(
@@ -116,12 +120,21 @@ def pipeline(
             f"cannot serve {task!r}."
         )
     return Pipeline(
-        kind.of_model(model),
+        _task_of(kind, model, settings),
         model,
         tokenizer or model.tokenizer,
         precision=precision,
         token_budget=token_budget,
     )
+
+
+def _task_of(kind: type[Task], model: PretrainedModel, changes: Mapping[str, Any]) -> Task:
+    """Return the task as the model was trained for it, with some settings changed."""
+    if not changes:
+        return kind.of_model(model)
+    changed = kind.settings_type.known_fields(changes)
+    stored = model.task_settings.get("settings", {})
+    return kind.of_model(model, kind.settings_type.from_dict({**stored, **changed}))
 
 
 def _has_length(inputs: Any) -> bool:

@@ -261,14 +261,14 @@ class FunctionMetric(Metric):
     def compute(self) -> dict[str, float]:
         """Call the function on all rows."""
         require_rows(len(self._predictions))
-        kept = EvalPrediction(_joined(self._predictions), _joined(self._labels))
+        kept = EvalPrediction(join_padded(self._predictions), join_padded(self._labels))
         return plain_figures(self.function(kept), self._name)
 
     def state_dict(self) -> State:
         """Return all rows; empty if there are none."""
         if not self._predictions:
             return {}
-        return {"predictions": _joined(self._predictions), "labels": _joined(self._labels)}
+        return {"predictions": join_padded(self._predictions), "labels": join_padded(self._labels)}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take the place of the rows kept."""
@@ -356,8 +356,8 @@ def _shape(state: Mapping[str, Array], name: str) -> str:
     return str(state[name].shape) if name in state else "none"
 
 
-def _joined(chunks: Sequence[Array]) -> Array:
-    """Join batches along the first axis, the other axes filled up to the longest."""
+def join_padded(chunks: Sequence[Array]) -> Array:
+    """Join batches along the first axis, the other axes filled up with -100 to the longest."""
     longest = np.max([chunk.shape[1:] for chunk in chunks], axis=0)
     filled = []
     for chunk in chunks:

@@ -97,8 +97,10 @@ class SpanMetrics(Metric):
             return
         row_of = np.nonzero(np.atleast_2d(counted))[0]
         starts_row = np.append(True, row_of[1:] != row_of[:-1])
-        predicted = find_spans(tags, self.tag_set, starts_row)
-        there = find_spans(right, self.tag_set, starts_row)
+        predicted, there = (
+            find_spans(self.tag_set.kind_of[each], self.tag_set.type_of[each], starts_row)
+            for each in (tags, right)
+        )
         self._count(predicted, there, len(right))
         self._counts["places"] += np.asarray([len(right), (tags == right).sum()])
 

@@ -29,6 +29,8 @@ Scheme = Literal["BIO", "BIOES", "tags"]
 """How spans are written as tags; with `tags` each tag is a span of its own."""
 
 OUTSIDE, BEGIN, INSIDE, END, SINGLE = range(5)
+UNTAGGED = -100
+"""What stands in place of a tag where there is none; losses and metrics pass over it."""
 UNNAMED_TYPE = "entity"
 """The type of spans in data that have tags `B`, `I` and `O` alone."""
 
@@ -39,6 +41,18 @@ _KINDS: dict[Scheme, tuple[tuple[str, int], ...]] = {
     "BIOES": (("B-", BEGIN), ("I-", INSIDE), ("E-", END), ("S-", SINGLE)),
     "tags": (("", SINGLE),),
 }
+
+
+class MixedTagsError(ConfigError):
+    """Some tags have a letter in front, as `B-PER` has, and others have none."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        listed = ", ".join(f'"{name}"' for name in self.names[:10])
+        super().__init__(
+            f"Tags must be `O` or begin with `B-`, `I-`, `E-` or `S-`, as others here do, but "
+            f"there is {listed}."
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,7 @@ class TagSet:
         """Read the names of tags.
 
         Raises:
-            ConfigError: Some have a letter in front and others, not being `O`, have none.
+            MixedTagsError: Some have a letter in front and others, not being `O`, have none.
         """
         kinds, types = [], []
         bare = set(names) <= {"O", *_LETTERS}
@@ -77,14 +91,11 @@ class TagSet:
             else:
                 kind, of_type = without, name
                 if has_letters:
-                    wrong.append(f'"{name}"')
+                    wrong.append(name)
             kinds.append(kind)
             types.append(of_type)
         if wrong:
-            raise ConfigError(
-                f"Tags must be `O` or begin with `B-`, `I-`, `E-` or `S-`, as others here do, but "
-                f"there is {', '.join(wrong[:10])}."
-            )
+            raise MixedTagsError(wrong)
         found = tuple(dict.fromkeys(of_type for of_type in types if of_type is not None))
         numbers = tuple(-1 if of_type is None else found.index(of_type) for of_type in types)
         return cls(tuple(names), tuple(kinds), found, numbers)
@@ -182,6 +193,11 @@ class TagSet:
         return np.full(len(self), True) & ~(self.has_end & np.isin(self.kind_of, (BEGIN, INSIDE)))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether every tag is a type."""
+        return self.names == self.types
+
+    @property
     def has_begin(self) -> bool:
         """Whether spans begin with a tag of their own."""
         return BEGIN in self.kinds
@@ -207,17 +223,38 @@ class TagSpans:
         return len(self.starts)
 
 
-def find_spans(tags: IntArray, tag_set: TagSet, starts_row: BoolArray | None = None) -> TagSpans:
+def read_tag(name: str, types: Sequence[str], scheme: Scheme) -> tuple[int, int] | None:
+    """Return the place in its span, and the number of the type, that one tag of a row stands for.
+
+    Args:
+        name: The tag.
+        types: The types there are.
+        scheme: How the data is tagged, which says what a tag without a letter is.
+
+    Returns:
+        None if it is no tag of these types.
+    """
+    if name in types:
+        return (SINGLE if scheme == "tags" else INSIDE), types.index(name)
+    if name == "O":
+        return OUTSIDE, -1
+    match = _WITH_LETTER.fullmatch(name)
+    letter, of_type = (match[1], match[2]) if match else (name, UNNAMED_TYPE)
+    if letter not in _LETTERS or of_type not in types:
+        return None
+    return _LETTERS[letter], types.index(of_type)
+
+
+def find_spans(kinds: IntArray, types: IntArray, starts_row: BoolArray | None = None) -> TagSpans:
     """Return the spans that tags stand for, by the rule of this module.
 
     Args:
-        tags: (T,) numbers of tags.
-        tag_set: What they mean.
+        kinds: (T,) the place in its span that each tag is, such as `BEGIN`.
+        types: (T,) the number of its type.
         starts_row: (T,) whether a row begins at the place; spans do not cross into it. None takes
             all as one row.
     """
-    kinds, types = tag_set.kind_of[tags], tag_set.type_of[tags]
-    is_first = np.zeros(len(tags), dtype=np.bool_) if starts_row is None else starts_row.copy()
+    is_first = np.zeros(len(kinds), dtype=np.bool_) if starts_row is None else starts_row.copy()
     is_first[:1] = True
     last_kinds, last_types = np.roll(kinds, 1), np.roll(types, 1)
     is_inside = kinds != OUTSIDE
@@ -235,8 +272,12 @@ def find_spans(tags: IntArray, tag_set: TagSet, starts_row: BoolArray | None = N
 
 
 def write_tags(spans: TagSpans, length: int, tag_set: TagSet) -> IntArray:
-    """Return the (length,) tags that stand for spans which do not overlap."""
-    tags = np.full(length, tag_set.outside or 0, dtype=np.int64)
+    """Return the (length,) tags that stand for spans which do not overlap.
+
+    Places without a span are `O`, or `UNTAGGED` where there is no such tag.
+    """
+    outside = UNTAGGED if tag_set.outside is None else tag_set.outside
+    tags = np.full(length, outside, dtype=np.int64)
     sizes = spans.ends - spans.starts
     table = tag_set.tag_of
     inside = np.repeat(spans.starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())

@@ -8,13 +8,19 @@ from abrazo.errors import ConfigError, one_of
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Task, TaskSettings
 from abrazo.tasks.text_classification import TextClassification
+from abrazo.tasks.token_classification import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
     "text-classification": TextClassification,
+    "token-classification": TokenClassification,
 }
 """The tasks by name."""
 
-ALIASES = {"sentiment-analysis": "text-classification", "intent": "text-classification"}
+ALIASES = {
+    "sentiment-analysis": "text-classification",
+    "intent": "text-classification",
+    "ner": "token-classification",
+}
 """Other names of a task that the ecosystem uses."""
 
 BY_HEAD = {task.head_name: name for name, task in TASKS.items()}

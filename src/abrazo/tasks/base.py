@@ -9,7 +9,7 @@ the head's tensors become a prediction, and what is counted. It knows nothing of
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from abrazo.layers.layout import Layout
 from abrazo.layers.packing import PackedBatch
 from abrazo.metrics.base import Metric
 from abrazo.models.base import PretrainedModel
+from abrazo.tasks.windows import Window
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -45,6 +46,10 @@ class Features:
     """Number of the row in its data set."""
     dropped: int = 0
     """Tokens of the row that truncation cut off."""
+    window: Window | None = None
+    """Where the stretch stands in its row, in tasks that read long texts in windows."""
+    source: Any = None
+    """What the task remembers of the row to make its answer."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,10 @@ class Task(abc.ABC):
     settings_type: ClassVar[type[TaskSettings]]
     """The settings' dataclass; its fields are the options of the command line."""
     settings: TaskSettings
+    reads_tokens: ClassVar[bool] = False
+    """Whether `encode` takes rows with `input_ids` too."""
+    keeps_rows_whole: ClassVar[bool] = False
+    """Whether the loss needs all features of a row in one batch."""
 
     # From data, from a folder, and back ------------------------------------------------------
 
@@ -85,6 +94,14 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def model_options(self) -> dict[str, Any]:
         """Return what `from_pretrained` needs to give the model the right head."""
+
+    @classmethod
+    def adopt(cls, model: PretrainedModel) -> PretrainedModel:
+        """Return the model with the task's head, where a head can be had without training it.
+
+        Other tasks return the model as it is.
+        """
+        return model
 
     def prepare_model(self, model: PretrainedModel) -> None:
         """Settle how long rows may be, and write into the model what it needs to serve this task.
@@ -135,6 +152,20 @@ class Task(abc.ABC):
             DataError: A text is empty or no text, or a label is unknown.
         """
 
+    def augment(self, features: list[Features], *, seed: int, epoch: int) -> list[Features]:
+        """Change labelled features for one epoch, as by hiding words; others stay as they are.
+
+        What is random must depend on the seed, the epoch and the features' rows alone, so that a
+        resumed run draws the same. Evaluation always asks for the same seed and epoch.
+
+        Args:
+            features: All features of some rows, in order; they are kept for other epochs and must
+                not be changed in place.
+            seed: The run's seed.
+            epoch: The epoch.
+        """
+        return features
+
     def collate(self, features: Sequence[Features]) -> PackedBatch:
         """Pack features into a batch, shortest first, so that attention needs no gathering."""
         ordered = sorted(features, key=lambda feature: len(feature.input_ids))
@@ -153,14 +184,43 @@ class Task(abc.ABC):
             return None
         return torch.from_numpy(np.asarray([feature.label for feature in features]))
 
+    def condense(
+        self, answers: dict[str, Tensor], batch: PackedBatch, *, with_labels: bool
+    ) -> dict[str, Tensor]:
+        """Keep of the head's tensors what `predict` needs, before they leave the device.
+
+        Each tensor must have a line for each token, or for each row where the head's has.
+
+        Args:
+            answers: What the head said of the batch.
+            batch: The batch.
+            with_labels: Whether features were made with labels.
+        """
+        return answers
+
     @abc.abstractmethod
     def predict(
         self, features: Sequence[Features], outputs: Sequence[Mapping[str, np.ndarray]]
-    ) -> np.ndarray:
+    ) -> Any:
         """Turn what the head said of one row's features into the row's prediction."""
 
+    def row_label(self, features: Sequence[Features]) -> Any:
+        """Return the label of a row, or None without labels."""
+        return features[0].label
+
+    def to_arrays(
+        self, predictions: Sequence[Any], labels: Sequence[Any]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield predictions and labels of rows as arrays, in order, as metrics count them.
+
+        Args:
+            predictions: One for each row, at least one.
+            labels: Their labels, as `row_label` gives them.
+        """
+        yield np.stack(predictions), np.asarray(labels)
+
     @abc.abstractmethod
-    def answer(self, prediction: np.ndarray, *, top_k: int | None = 1) -> Any:
+    def answer(self, prediction: Any, *, top_k: int | None = 1) -> Any:
         """Turn a prediction into what a user gets, ready for JSON.
 
         Args:
@@ -169,7 +229,7 @@ class Task(abc.ABC):
                 With 1 the best one stands by itself.
         """
 
-    def judge(self, prediction: np.ndarray, label: Any) -> tuple[str, str, float] | None:
+    def judge(self, prediction: Any, label: Any) -> tuple[str, str, float] | None:
         """Return the right answer, the given one and its score from 0 to 1, to list bad mistakes.
 
         None for tasks whose answers are not one of some labels.
