@@ -75,6 +75,10 @@ class WeightFiles:
         """Return a tensor, mapped from the file (see `TensorFile`)."""
         return self._owners[name].tensor(name)
 
+    def copy_to(self, name: str, destination: Tensor) -> None:
+        """Copy a tensor into another of the same shape (see `TensorFile`)."""
+        self._owners[name].copy_to(name, destination)
+
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""

@@ -36,8 +36,8 @@ class Weights(Protocol):
         """Return the shape of a tensor without reading it."""
         ...
 
-    def tensor(self, name: str) -> Tensor:
-        """Return a tensor, mapped from the file."""
+    def copy_to(self, name: str, destination: Tensor) -> None:
+        """Copy a tensor into another of the same shape, converting where dtypes differ."""
         ...
 
 
@@ -87,7 +87,8 @@ def load_weights(
         if (inside := [ours for ours in wanted if ours.startswith(part + ".")])
         and (part in start_new or all(name is None for ours in inside for name in wanted[ours]))
     ]
-    problems, used = [], set()
+    problems: list[str] = []
+    used: set[str] = set()
     for ours, tensor in model.named_parameters():
         names = wanted[ours]
         used.update(name for name in names if name is not None)
@@ -140,7 +141,7 @@ def _problems(
 def _copy(tensor: Tensor, names: Sequence[str | None], weights: Weights) -> None:
     for part, name in zip(tensor.chunk(len(names)), names, strict=True):
         assert name is not None
-        part.copy_(weights.tensor(name))
+        weights.copy_to(name, part)
 
 
 def _shorten(lines: Iterable[str], most: int = 40) -> list[str]:
