@@ -1,6 +1,12 @@
 """Being here, this file puts `tests/` on the path, so that tests import `helpers`."""
 
+import os
+
 import pytest
+
+# Models of tests are so small that several threads only get into each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -25,10 +25,12 @@ from abrazo.errors import ConfigError, DataError, TokenizerError
 from abrazo.heads.base import Encoded, Head, Loss
 from abrazo.heads.outputs import BackboneOutput, ModelOutput
 from abrazo.hub.resolve import find_model
+from abrazo.layers.devices import find_device
 from abrazo.layers.init import init_weights
 from abrazo.layers.packing import PackedBatch, Padding, pack
 from abrazo.models.config import ModelConfig
 from abrazo.models.family import Family
+from abrazo.models.sentence_files import copy_recipe, hidden_width
 from abrazo.tokenization.auto import AutoTokenizer
 from abrazo.tokenization.loading import TOKENIZER_FILE, VOCAB_FILE
 from abrazo.tokenization.tokenizer import Tokenizer
@@ -299,9 +301,11 @@ class PretrainedModel(nn.Module):
 
         Raises:
             HubError: The name leads to no folder.
-            ConfigError: The configuration is not one of this family, or a field is wrong.
+            ConfigError: The configuration is not one of this family, a field is wrong, or the
+                device is not there.
             CheckpointError: The weights are damaged or do not fit; every tensor is listed.
         """
+        place = find_device(device)
         folder = find_model(
             str(name_or_path),
             revision=revision,
@@ -321,7 +325,7 @@ class PretrainedModel(nn.Module):
             model = cls(config)
         if model.head is None and not any("pooler." in name for name in weights.names()):
             model.backbone.pooler = None  # a bare backbone is what its files hold, no more
-        model = model.to(dtype).to_empty(device=device)
+        model = model.to(dtype).to_empty(device=place)
         model._tie_weights()
         new_parts = load_weights(
             model,
@@ -367,6 +371,8 @@ class PretrainedModel(nn.Module):
             (target / ABRAZO_FILE).unlink(missing_ok=True)
         if tokenizer is not None:
             tokenizer.save_pretrained(target)
+        if not self.head_name and self.source is not None:
+            copy_recipe(self.source, target, hidden_width(self.config))
 
     def _has_tokenizer(self) -> bool:
         """Tell whether there is a tokenizer; a folder may hold a model alone."""
