@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from abrazo.data.collate import CountingCollator
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, DataError, one_of
 from abrazo.layers.packing import PackedBatch, pack
@@ -63,6 +64,19 @@ def pack_collated(
     batch.next_sentence_label = tensors.get("next_sentence_label")
     batch.rows = rows
     return batch
+
+
+def call_collator(
+    collator: Collator,
+    rows: Sequence[Mapping[str, Any]],
+    numbers: Sequence[int],
+    seed: int,
+    epoch: int,
+) -> Mapping[str, Any]:
+    """Collate rows of a data set; with randomness by counter, where the collator knows it."""
+    if isinstance(collator, CountingCollator):
+        return collator.collate_rows(list(rows), numbers, seed=seed, epoch=epoch)
+    return collator(list(rows))
 
 
 def _tensor(name: str, value: Any) -> Tensor:
@@ -129,17 +143,25 @@ class CollatedTask(Task):
         origin: Callable[[int], str] = row_name,
     ) -> list[Features]:
         """Collate each row by itself."""
-        return [
-            self._features(row, number, with_labels)
-            for row, number in zip(rows, numbers, strict=True)
-        ]
+        features = []
+        for row, number in zip(rows, numbers, strict=True):
+            try:
+                features.append(self._features(row, number, with_labels))
+            except DataError as error:
+                raise DataError(f"{origin(number)}: {error}") from error
+        return features
 
     def _features(self, row: Mapping[str, Any], number: int, with_labels: bool) -> Features:
-        batch = pack_collated(self.collator([row]), per_token=self.per_token, rows=(number,))
+        collated = call_collator(self.collator, [row], [number], seed=0, epoch=0)
+        batch = pack_collated(collated, per_token=self.per_token, rows=(number,))
         label = batch.labels if with_labels else None
+        if with_labels and label is None and batch.next_sentence_label is None:
+            raise DataError("there is no label (`labels`).")
         if label is not None and not self.per_token:
             label = label[0]
         segments = batch.token_type_ids
+        if segments is not None and not segments.any():
+            segments = None  # all of the first segment, as the task leaves it
         return Features(
             batch.input_ids.numpy().astype(np.int32),
             None if segments is None else segments.numpy().astype(np.int32),
@@ -154,13 +176,23 @@ class CollatedTask(Task):
         join = np.concatenate if self.per_token else np.stack
         return torch.from_numpy(join([feature.label for feature in features]))
 
+    def condense(
+        self, answers: dict[str, Tensor], batch: PackedBatch, *, with_labels: bool
+    ) -> dict[str, Tensor]:
+        """Keep what the task inside keeps."""
+        if self.inner is None:
+            return answers
+        return self.inner.condense(answers, batch, with_labels=with_labels)
+
     def predict(
         self, features: Sequence[Features], outputs: Sequence[Mapping[str, np.ndarray]]
     ) -> np.ndarray:
         """Return what the task inside makes of the outputs, or else the first of them."""
         if self.inner is not None:
-            return self.inner.predict(features, outputs)
-        return next(iter(outputs[0].values()))
+            prediction: np.ndarray = self.inner.predict(features, outputs)
+            return prediction
+        first: np.ndarray = next(iter(outputs[0].values()))
+        return first
 
     def answer(self, prediction: np.ndarray, *, top_k: int | None = 1) -> Any:
         """Return the answer of the task inside, or else the plain numbers."""

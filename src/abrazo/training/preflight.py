@@ -19,6 +19,7 @@ from abrazo.heads.base import IGNORED_LABEL
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Features
 from abrazo.training.checkpoint import bytes_needed
+from abrazo.training.tokenised import reading_task
 
 if TYPE_CHECKING:
     from abrazo.training.trainer import Trainer
@@ -130,8 +131,10 @@ def _evaluation_rows(trainer: "Trainer") -> Iterator[str]:
     if source is None or trainer.plan.evaluation.strategy == "no":
         return
 
+    task = reading_task(trainer.task, source, trainer.model)
+
     def features_of(numbers: range) -> list[Features]:
-        return trainer.task.encode(
+        return task.encode(
             source.rows(numbers),
             numbers,
             trainer.tokenizer,
@@ -188,6 +191,11 @@ class _Checked:
                 yield (
                     f"{where}: `input_ids` has the id {int(feature.input_ids.max())}, but the "
                     f"model's vocabulary has {num_pieces:,}. Tokenise with `model.tokenizer`."
+                )
+            if len(feature.input_ids) > model.max_length:
+                yield (
+                    f"{where}: there are {len(feature.input_ids)} tokens, but the model reads at "
+                    f"most {model.max_length}. Cut them when tokenising: `truncation=True`."
                 )
             label = np.asarray(feature.label)
             if _has_classes(model) and label.dtype.kind in "iu":

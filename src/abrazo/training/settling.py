@@ -11,6 +11,7 @@ from abrazo.models.base import PretrainedModel
 from abrazo.tasks.auto import learn_task, task_for_model, task_type_of
 from abrazo.tasks.base import Task
 from abrazo.training.collating import CollatedTask, Collator
+from abrazo.training.tokenised import learns_per_token
 
 
 def settle_task(
@@ -43,11 +44,6 @@ def settle_task(
     return learn_task(name, source, _known_settings(kind, model, source))
 
 
-def learns_per_token(model: PretrainedModel) -> bool:
-    """Return whether the model's head learns from a label for each token."""
-    return model.head is not None and model.head.per_token
-
-
 def _task_of_head(model: PretrainedModel) -> Task | None:
     try:
         return task_for_model(model)
@@ -75,8 +71,10 @@ def _known_settings(kind: type[Task], model: PretrainedModel, source: RowSource)
     return known | {name: value for name, value in of_labels.items() if name in fields}
 
 
-def rows_to_predict(inputs: object, task: Task) -> RowSource:
-    """Return rows of what a user wants predictions for.
+def rows_to_predict(inputs: object, task: Task) -> tuple[RowSource, Task]:
+    """Return rows of what a user wants predictions for, and the task that reads them.
+
+    Plain texts are read by the model's own task, also where a collator reads the data sets.
 
     Args:
         inputs: A text, several texts or pairs, a row, a data set, or what a tokenizer returned.
@@ -85,16 +83,17 @@ def rows_to_predict(inputs: object, task: Task) -> RowSource:
     Raises:
         DataError: It is none of these.
     """
+    plain = task.inner or task if isinstance(task, CollatedTask) else task
     if isinstance(inputs, str):
-        return as_rows([dict(task.as_row(inputs))])
+        return as_rows([dict(plain.as_row(inputs))]), plain
     if isinstance(inputs, Mapping):
         if "input_ids" in inputs:
-            return as_rows(_tokenised_rows(inputs))
+            return as_rows(_tokenised_rows(inputs)), plain
         is_row = all(isinstance(v, str | int | float | None) for v in inputs.values())
-        return as_rows([dict(inputs)] if is_row else inputs)
+        return as_rows([dict(inputs)] if is_row else inputs), task
     if isinstance(inputs, Sequence) and not all(isinstance(item, Mapping) for item in inputs):
-        return as_rows([dict(task.as_row(item)) for item in inputs])
-    return as_rows(inputs)
+        return as_rows([dict(plain.as_row(item)) for item in inputs]), plain
+    return as_rows(inputs), task
 
 
 def _tokenised_rows(inputs: Mapping[str, Any]) -> list[dict[str, Any]]:

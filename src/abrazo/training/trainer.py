@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, NoReturn, Self
 import numpy as np
 
 from abrazo.checkpoints.atomic import is_whole, prune, require_intact
-from abrazo.data.rows import as_rows
+from abrazo.data.rows import RowSource, as_rows
 from abrazo.errors import ConfigError, TrainingError
 from abrazo.heads.outputs import ModelOutput
 from abrazo.hub.resolve import find_run_model
@@ -60,15 +60,11 @@ from abrazo.training.objectives import LossFunction, make_objective
 from abrazo.training.plan import Cadence, Plan
 from abrazo.training.preflight import CHECKED_ROWS, check_run
 from abrazo.training.resuming import Start, describe_run, digest_of_config, find_start
-from abrazo.training.settling import (
-    has_labels,
-    learns_per_token,
-    rows_to_predict,
-    settle_task,
-)
+from abrazo.training.settling import has_labels, rows_to_predict, settle_task
 from abrazo.training.state import LogEntry, TrainerState
 from abrazo.training.stepping import Stepper
 from abrazo.training.strategies import SingleDevice
+from abrazo.training.tokenised import learns_per_token, reading_task
 
 logger = logging.getLogger("abrazo")
 
@@ -246,7 +242,7 @@ class Trainer:
                 "`eval_dataset`."
             )
         self.strategy.place(self.model)
-        self.last_evaluation = self._evaluator().evaluate(self.model, source)
+        self.last_evaluation = self._evaluator(source).evaluate(self.model, source)
         return with_prefix(self.last_evaluation)
 
     def predict(self, inputs: object) -> PredictionOutput:
@@ -255,10 +251,10 @@ class Trainer:
         Raises:
             DataError: A row cannot be used; it is named.
         """
-        source = rows_to_predict(inputs, self.task)
+        source, task = rows_to_predict(inputs, self.task)
         self.strategy.place(self.model)
-        evaluator = self._evaluator()
-        if has_labels(self.task, source):
+        evaluator = self._evaluator(source, task)
+        if has_labels(task, source):
             found = evaluator.evaluate(self.model, source, keep_predictions=True)
             assert found.predictions is not None
             return PredictionOutput(found.predictions, found.labels, with_prefix(found, "test_"))
@@ -310,7 +306,7 @@ class Trainer:
         if self.eval_source is None or self.plan.evaluation.strategy == "no":
             return None
         known = self.best_evaluation if self._takes_best else self.last_evaluation
-        return known or self._evaluator().evaluate(self.model, self.eval_source)
+        return known or self._evaluator(self.eval_source).evaluate(self.model, self.eval_source)
 
     # The loop -----------------------------------------------------------------------------
 
@@ -380,14 +376,14 @@ class Trainer:
 
     def _prepare(self, resume: bool | str | None) -> None:
         """Check everything, then start or go on."""
-        if self.train_data is None:
+        if self.train_data is None or self.train_source is None:
             raise TrainingError("There is nothing to train on: give the Trainer a `train_dataset`.")
         args, self.interruption = self.args, None
         self.task.prepare_model(self.model)
         self.strategy.place(self.model.float())
         self.feeder = Feeder(
             self.train_data,
-            self.task,
+            reading_task(self.task, self.train_source, self.model),
             self.tokenizer,
             seed=args.seed,
             batch_size=args.per_device_train_batch_size,
@@ -497,8 +493,9 @@ class Trainer:
 
     # Evaluation, log and checkpoints ------------------------------------------------------
 
-    def _evaluator(self) -> Evaluator:
-        return Evaluator(self.task, self.tokenizer, self.metric, self.strategy.precision)
+    def _evaluator(self, source: RowSource, task: Task | None = None) -> Evaluator:
+        task = reading_task(task or self.task, source, self.model)
+        return Evaluator(task, self.tokenizer, self.metric, self.strategy.precision)
 
     def _evaluate_and_save(self, *, saves: bool) -> None:
         """Evaluate, keep the best weights, and save a checkpoint if one is due."""
@@ -509,7 +506,8 @@ class Trainer:
         try:
             self._is_evaluating = True
             with self._clock.pausing():
-                evaluation = self._evaluator().evaluate(self.model, self.eval_source)
+                evaluator = self._evaluator(self.eval_source)
+                evaluation = evaluator.evaluate(self.model, self.eval_source)
             self._is_evaluating = False
         except _EvaluationInterrupted:
             self._is_evaluating = False

@@ -35,7 +35,7 @@ class ProgressCallback(Callback):
 
         self._bar = Progress(
             TextColumn("training"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeLeft(),
             TextColumn("{task.description}"),
@@ -53,22 +53,21 @@ class ProgressCallback(Callback):
             self._bar.update(self._task, completed=trainer.state.global_step)
 
     def on_log(self, trainer: "Trainer", entry: "LogEntry") -> None:
-        """Show the figures beside the bar, or log a line."""
+        """Show the first figure beside the bar, or log a line with several."""
         shown = [
             f"{name} {value:.4g}"
             for name, value in entry.items()
             if name not in _NOT_SHOWN and isinstance(value, int | float)
         ]
-        figures = "  ".join(shown[:_MOST_SHOWN])
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=figures)
+            self._bar.update(self._task, description=shown[0])
         else:
             logger.info(
                 "step %d of %d, epoch %.2f: %s",
                 entry["step"],
                 trainer.plan.total_steps,
                 entry["epoch"],
-                figures,
+                "  ".join(shown[:_MOST_SHOWN]),
             )
 
     def on_train_end(self, trainer: "Trainer") -> None:
