@@ -19,9 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from abrazo.checkpoints.atomic import MANIFEST, atomic_folder, newest_whole, verify
-from abrazo.checkpoints.folder import open_weights
 from abrazo.checkpoints.jsonfile import read_json_object, write_json
-from abrazo.checkpoints.loading import Expectations, load_weights
 from abrazo.checkpoints.safetensors import open_tensors, save_tensors
 from abrazo.checkpoints.temporary import discard
 from abrazo.errors import CheckpointError
@@ -108,8 +106,7 @@ def load_model_weights(model: PretrainedModel, folder: Path) -> None:
     Raises:
         CheckpointError: They are damaged, or those of another model.
     """
-    expectations = Expectations(model.family.prefix, (), model.family.elsewhere)
-    load_weights(model, open_weights(folder), model.key_map(), expectations)
+    model.load_weights(folder)
 
 
 def load_snapshot(folder: Path) -> Snapshot:

@@ -20,10 +20,11 @@ from abrazo.data.dataset import Dataset
 from abrazo.data.rows import RowSource, as_rows
 from abrazo.data.sampling import EpochSampler
 from abrazo.errors import DataError
+from abrazo.heads.base import IGNORED_LABEL
 from abrazo.layers.packing import PackedBatch
 from abrazo.tasks.base import Features, Task
 from abrazo.tokenization.tokenizer import Tokenizer
-from abrazo.training.collating import Collator, pack_collated
+from abrazo.training.collating import Collator, call_collator, pack_collated
 from abrazo.training.randomness import own_randomness
 
 Row = Mapping[str, Any]
@@ -125,7 +126,8 @@ class Feeder:
                 numbers = rows[first : first + self.batch_size]
                 parts = [next(supply) for _ in numbers]
                 with own_randomness(self.seed, epoch, start + at + first, "collate"):
-                    batches.append(self._collate(parts, numbers))
+                    batches += self._collate(parts, numbers, epoch)
+            weigh_targets(batches)
             yield StepRows(rows, batches)
 
     def features_of(self, numbers: Sequence[int]) -> list[Features]:
@@ -233,12 +235,19 @@ class Feeder:
             prefetch_factor=2 * self.batch_size,
         )
 
-    def _collate(self, parts: Sequence[Any], numbers: np.ndarray) -> PackedBatch:
+    def _collate(self, parts: Sequence[Any], numbers: np.ndarray, epoch: int) -> list[PackedBatch]:
+        """Return the batch of some rows, or several where rows have several features."""
         if self.collator is None:
-            return self.task.collate([feature for part in parts for feature in part])
-        return pack_collated(
-            self.collator(list(parts)), per_token=self.per_token, rows=tuple(numbers.tolist())
-        )
+            features = [feature for part in parts for feature in part]
+            features = self.task.augment(features, seed=self.seed, epoch=epoch)
+            # long texts, which have several features, must not take more memory than short ones
+            size = len(features) if self.task.keeps_rows_whole else self.batch_size
+            return [
+                self.task.collate(features[at : at + size]) for at in range(0, len(features), size)
+            ]
+        collated = call_collator(self.collator, parts, numbers.tolist(), self.seed, epoch)
+        rows = tuple(numbers.tolist())
+        return [pack_collated(collated, per_token=self.per_token, rows=rows)]
 
 
 class _SeededRows:
@@ -265,3 +274,15 @@ def computes_rows(data: object, source: RowSource) -> bool:
     if source is data or isinstance(source, Dataset) or isinstance(data, Sequence):
         return False
     return type(data).__module__.partition(".")[0] != "datasets"
+
+
+def weigh_targets(batches: Sequence[PackedBatch]) -> None:
+    """Tell batches with two kinds of targets how many words there are to a row in the step."""
+    pairs = [batch for batch in batches if batch.next_sentence_label is not None]
+    labels = [batch.labels for batch in pairs if batch.labels is not None]
+    if len(labels) < len(batches):
+        return
+    words = sum(int((of_tokens != IGNORED_LABEL).sum()) for of_tokens in labels)
+    rows = sum(batch.layout.num_rows for batch in pairs)
+    for batch in pairs:
+        batch.targets_per_row = words / rows

@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -173,7 +174,7 @@ def _single_rows(batch: PackedBatch) -> Iterator[tuple[int, PackedBatch]]:
     offsets = batch.layout.offsets.tolist()
     sizes = {batch.layout.num_tokens: "token", batch.layout.num_rows: "row"}  # rows go first
     for place, (start, end) in enumerate(itertools.pairwise(offsets)):
-        parts: dict[str, Tensor] = {}
+        parts: dict[str, Any] = {}
         for field in dataclasses.fields(batch):
             value = getattr(batch, field.name)
             if isinstance(value, Tensor):
