@@ -44,6 +44,43 @@ def test_every_dtype_comes_back_with_the_same_bytes(dtype: torch.dtype, tmp_path
     assert all(same_bytes(file.tensor(name), tensors[name]) for name in tensors)
 
 
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=list(DTYPES))
+def test_tensors_are_copied_into_parameters(dtype: torch.dtype, tmp_path: Path) -> None:
+    tensors = {"a": of_dtype(dtype, 3, 5), "scalar": of_dtype(dtype), "empty": of_dtype(dtype, 0)}
+    save_tensors(tensors, tmp_path / "x.safetensors")
+    file = open_tensors(tmp_path / "x.safetensors")
+    for name, tensor in tensors.items():
+        place = torch.zeros_like(tensor, dtype=torch.float32).to(dtype)
+        file.copy_to(name, place)
+        assert same_bytes(place, tensor)
+
+
+def test_copying_converts_and_fits_parts_and_strided_places(tmp_path: Path) -> None:
+    tensors = {"a": torch.rand(2, 3)}
+    save_tensors(tensors, tmp_path / "x.safetensors")
+    file = open_tensors(tmp_path / "x.safetensors")
+    parameter = torch.nn.Parameter(torch.zeros(4, 3))
+    file.copy_to("a", parameter.chunk(2)[1])
+    assert torch.equal(parameter[2:], tensors["a"])
+    assert parameter[:2].eq(0).all()
+    strided, half = torch.zeros(3, 2).t(), torch.zeros(2, 3, dtype=torch.float16)
+    file.copy_to("a", strided)
+    file.copy_to("a", half)
+    assert torch.equal(strided, tensors["a"])
+    assert torch.equal(half, tensors["a"].half())
+    with pytest.raises(ValueError, match=r"`a` is \(2, 3\), its place \(4, 2, 3\)"):
+        file.copy_to("a", torch.zeros(4, 2, 3))
+
+
+def test_a_file_that_is_cut_off_while_it_is_open_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_tensors({"a": torch.rand(100)}, path)
+    file = open_tensors(path)
+    os.truncate(path, 200)
+    with pytest.raises(CheckpointError, match="shorter"):
+        file.copy_to("a", torch.zeros(100))
+
+
 def test_the_bytes_are_those_of_the_safetensors_library(tmp_path: Path) -> None:
     tensors = {f"{name}.é\t": of_dtype(dtype, 3) for name, dtype in DTYPES.items()}
     tensors |= {"b": torch.rand(2, 3), "a": torch.rand(5), "scalar": torch.tensor(2.0)}

@@ -141,11 +141,13 @@ class TensorFile:
 
         Raises:
             CheckpointError: As for `tensor`; or the file has become shorter since it was opened.
+            ValueError: The shapes differ.
         """
         info = self.info(name)
-        same = destination.dtype == info.dtype and destination.shape == info.shape
-        plain = destination.device.type == "cpu" and destination.is_contiguous()
-        if not (same and plain) or info.dtype is torch.bool:
+        if destination.shape != info.shape:
+            raise ValueError(f"`{name}` is {info.shape}, its place {tuple(destination.shape)}.")
+        is_plain = destination.device.type == "cpu" and destination.is_contiguous()
+        if not is_plain or destination.dtype != info.dtype or info.dtype is torch.bool:
             with torch.no_grad():
                 destination.copy_(self.tensor(name))
             return
