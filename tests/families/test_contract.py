@@ -252,6 +252,8 @@ def test_dropout_acts_in_training_alone(family: str) -> None:
     assert torch.equal(answers(model, batch)["logits"], first)
 
 
+# what dynamo itself does with any function that has a gradient of its own
+@pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated:DeprecationWarning")
 @each_family
 def test_compiled_is_the_same(family: str) -> None:
     model = shared_model(family, "sequence_classification")
