@@ -7,6 +7,7 @@ tokens rather than rows, so that short ones do not wait for long ones and nothin
 import contextlib
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from abrazo.heads.base import Head
+from abrazo.heads.base import IGNORED_LABEL, Head
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.precision import precision_name, resolve_precision
 from abrazo.models.base import PretrainedModel
@@ -22,6 +23,7 @@ from abrazo.tasks.base import Features
 
 Outputs = dict[str, np.ndarray]
 Collate = Callable[[Sequence[Features]], PackedBatch]
+Condense = Callable[[dict[str, Tensor], PackedBatch], dict[str, Tensor]]
 
 _BUDGETS = {"cpu": 4_096, "cuda": 65_536}
 _BATCHES_AT_ONCE = 64
@@ -67,57 +69,79 @@ class Engine:
         self.token_budget = token_budget or _BUDGETS.get(model.device.type, _BUDGETS["cpu"])
 
     def run(
-        self, features: Iterable[Features], collate: Collate, loss: LossMeter | None = None
+        self,
+        features: Iterable[Features],
+        collate: Collate,
+        loss: LossMeter | None = None,
+        *,
+        condense: Condense | None = None,
+        whole_rows: bool = False,
     ) -> Iterator[tuple[Features, Outputs]]:
         """Yield each of the features with what the head says of it, in the order they come.
 
         Args:
             features: May be endless; some thousands are read ahead.
-            collate: Packs features, keeping their order if they are sorted by length.
+            collate: Packs features, the shortest first, equally long ones in their order.
             loss: Where the loss is added up, for features with labels.
+            condense: Keeps of the head's tensors what is needed; None keeps all.
+            whole_rows: Whether all features of a row must be in one batch.
         """
         with _evaluating(self.model):
-            for stretch in self._stretches(features):
-                yield from zip(stretch, self._run_stretch(stretch, collate, loss), strict=True)
+            for stretch in self._stretches(features, whole_rows):
+                units = _units(stretch, whole_rows)
+                outputs = self._run_stretch(stretch, units, collate, loss, condense)
+                yield from zip(stretch, outputs, strict=True)
 
     def _run_stretch(
-        self, stretch: Sequence[Features], collate: Collate, loss: LossMeter | None
+        self,
+        stretch: Sequence[Features],
+        units: Sequence[Sequence[int]],
+        collate: Collate,
+        loss: LossMeter | None,
+        condense: Condense | None,
     ) -> list[Outputs]:
         """Run features shortest first; return what was said of each in their own order."""
-        order = np.argsort([len(feature.input_ids) for feature in stretch], kind="stable")
         outputs: list[Outputs] = [{} for _ in stretch]
-        for batch in self._cut(stretch, order.tolist()):
-            members = [stretch[i] for i in batch]
-            for i, output in zip(batch, self._run_batch(collate(members), loss), strict=True):
+        for batch in self._cut(stretch, units):
+            found = self._run_batch(collate([stretch[i] for i in batch]), loss, condense)
+            packed = sorted(batch, key=lambda i: len(stretch[i].input_ids))
+            for i, output in zip(packed, found, strict=True):
                 outputs[i] = output
         return outputs
 
-    def _stretches(self, features: Iterable[Features]) -> Iterator[list[Features]]:
+    def _stretches(
+        self, features: Iterable[Features], whole_rows: bool
+    ) -> Iterator[list[Features]]:
         """Cut a stream into stretches that are worth sorting."""
-        enough, stretch, tokens = _BATCHES_AT_ONCE * self.token_budget, [], 0
+        enough, tokens = _BATCHES_AT_ONCE * self.token_budget, 0
+        stretch: list[Features] = []
         for feature in features:
-            stretch.append(feature)
-            tokens += len(feature.input_ids)
-            if tokens >= enough:
+            if tokens >= enough and not (whole_rows and feature.row == stretch[-1].row):
                 yield stretch
                 stretch, tokens = [], 0
+            stretch.append(feature)
+            tokens += len(feature.input_ids)
         if stretch:
             yield stretch
 
-    def _cut(self, stretch: Sequence[Features], order: Sequence[int]) -> Iterator[list[int]]:
-        """Cut sorted features into batches within the token budget, at least one in each."""
+    def _cut(
+        self, stretch: Sequence[Features], units: Sequence[Sequence[int]]
+    ) -> Iterator[list[int]]:
+        """Cut sorted units into batches within the token budget, at least one in each."""
         batch: list[int] = []
         tokens = 0
-        for i in order:
-            length = len(stretch[i].input_ids)
+        for unit in units:
+            length = sum(len(stretch[i].input_ids) for i in unit)
             if batch and tokens + length > self.token_budget:
                 yield batch
                 batch, tokens = [], 0
-            batch.append(i)
+            batch.extend(unit)
             tokens += length
         yield batch
 
-    def _run_batch(self, batch: PackedBatch, loss: LossMeter | None) -> list[Outputs]:
+    def _run_batch(
+        self, batch: PackedBatch, loss: LossMeter | None, condense: Condense | None
+    ) -> list[Outputs]:
         with torch.inference_mode():
             batch = batch.to(self.model.device)
             answers = self.model.answer_packed(batch)
@@ -128,7 +152,19 @@ class Engine:
                 if found is not None:
                     loss.total += float(found.total)
                     loss.count += int(found.count)
+            if condense is not None:
+                answers = condense(answers, batch)
             return _split(answers, batch, head)
+
+
+def _units(stretch: Sequence[Features], whole_rows: bool) -> list[list[int]]:
+    """Return what must stay together, as places in the stretch, the shortest first."""
+    if not whole_rows:
+        order = np.argsort([len(feature.input_ids) for feature in stretch], kind="stable")
+        return [[i] for i in order.tolist()]
+    rows = itertools.groupby(range(len(stretch)), key=lambda i: stretch[i].row)
+    units = [list(places) for _, places in rows]
+    return sorted(units, key=lambda unit: sum(len(stretch[i].input_ids) for i in unit))
 
 
 def _copy_in(model: PretrainedModel, dtype: torch.dtype) -> PretrainedModel:
@@ -153,10 +189,25 @@ def _evaluating(model: PretrainedModel) -> Iterator[None]:
 def _split(answers: dict[str, Tensor], batch: PackedBatch, head: Head) -> list[Outputs]:
     """Cut each tensor into one array a row; those with a line for each token at the rows' ends."""
     rows, ends = batch.layout.num_rows, batch.layout.offsets[1:-1]
+    labelled = _labelled_ends(batch)
     columns: dict[str, list[np.ndarray]] = {}
     for name, tensor in answers.items():
-        array = tensor.float().cpu().numpy()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
         by_token = head.answers_tokens(name)
+        if by_token and len(array) != batch.layout.num_tokens:  # of the labelled tokens alone
+            assert labelled is not None
+            assert len(array) == labelled[-1]
+            columns[name] = np.split(array, labelled[:-1])
+            continue
         assert len(array) == (batch.layout.num_tokens if by_token else rows)
         columns[name] = np.split(array, ends) if by_token else list(array)
     return [{name: column[i] for name, column in columns.items()} for i in range(rows)]
+
+
+def _labelled_ends(batch: PackedBatch) -> np.ndarray | None:
+    """Return how many labelled tokens there are up to the end of each row, where tokens have."""
+    if batch.labels is None or batch.labels.shape != batch.input_ids.shape:
+        return None
+    counts = (batch.labels != IGNORED_LABEL).cumsum(0).cpu().numpy()
+    ends: np.ndarray = counts[batch.layout.offsets[1:] - 1]
+    return ends

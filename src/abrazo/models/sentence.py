@@ -9,7 +9,7 @@ that library saved, loads here, and the other way round, with equal vectors.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -21,9 +21,13 @@ from abrazo.checkpoints.safetensors import save_tensors
 from abrazo.heads.similarity import EmbeddingHead, Projection
 from abrazo.models.auto import AutoModel, model_class
 from abrazo.models.base import MAX_SHARD_SIZE, PretrainedModel
-from abrazo.models.sentence_files import SentenceRecipe, read_recipe, write_recipe
-
-WEIGHTS_FILE = "model.safetensors"
+from abrazo.models.sentence_files import (
+    WEIGHTS_FILE,
+    SentenceRecipe,
+    hidden_width,
+    read_recipe,
+    write_recipe,
+)
 
 
 class SentenceModel(PretrainedModel):
@@ -53,7 +57,7 @@ class SentenceModel(PretrainedModel):
         self._tokenizer = model._tokenizer
         if recipe is None:
             recipe = model.recipe if isinstance(model, SentenceModel) else _recipe_of(model)
-        self.recipe = recipe
+        self.recipe: SentenceRecipe = recipe
         self.head = EmbeddingHead(recipe.poolings, recipe.projections, normalize=recipe.normalize)
         if isinstance(model, SentenceModel):
             self.head.projections = model.head.projections
@@ -78,12 +82,7 @@ class SentenceModel(PretrainedModel):
         """Width of the vectors."""
         if self.recipe.projections:
             return self.recipe.projections[-1].out_width
-        return len(self.recipe.poolings) * self.hidden_width
-
-    @property
-    def hidden_width(self) -> int:
-        """Width of a token's vector."""
-        return int(cast(Any, self.config).hidden_size)
+        return len(self.recipe.poolings) * hidden_width(self.config)
 
     def change_recipe(self, **changes: Any) -> None:
         """Change how tokens become a vector, where the weights stay what they are.
@@ -114,7 +113,7 @@ class SentenceModel(PretrainedModel):
         """
         self._bare().save_pretrained(folder, max_shard_size=max_shard_size)
         recipe = dataclasses.replace(self.recipe, max_length=self.max_length)
-        places = write_recipe(Path(folder), recipe, self.hidden_width)
+        places = write_recipe(Path(folder), recipe, hidden_width(self.config))
         for projection, place in zip(self.head.projections, places, strict=True):
             tensors = {name: weight.detach() for name, weight in projection.named_parameters()}
             save_tensors(tensors, place / WEIGHTS_FILE)

@@ -12,20 +12,28 @@ is compared with a table; nothing is imported. Folders named in the files must l
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from abrazo.checkpoints.files import name_problem, open_regular, raise_all
+from abrazo.checkpoints.folder import open_weights
 from abrazo.checkpoints.jsonfile import parse_json_object, read_json_object, write_json
+from abrazo.checkpoints.safetensors import save_tensors
 from abrazo.checkpoints.temporary import atomic_file
 from abrazo.errors import CheckpointError
 from abrazo.heads.similarity import ProjectionPlan
+from abrazo.models.config import ModelConfig
+
+logger = logging.getLogger("abrazo")
 
 MODULES_FILE = "modules.json"
 LENGTH_FILE = "sentence_bert_config.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
+WEIGHTS_FILE = "model.safetensors"
+"""The weights of a projection, in its folder."""
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 """How vectors are compared, by their names in files."""
 
@@ -159,6 +167,32 @@ def write_recipe(folder: Path, recipe: SentenceRecipe, width: int) -> list[Path]
         },
     )
     return [folder / path for path in dense]
+
+
+def copy_recipe(source: Path, folder: Path, width: int) -> None:
+    """Write into a folder how another one makes vectors of texts, if its files say so.
+
+    Args:
+        source: The folder a model was loaded from.
+        folder: The folder it is saved to.
+        width: Width of a token's vector.
+    """
+    if not os.path.lexists(source / MODULES_FILE):
+        return
+    try:
+        recipe = read_recipe(source)
+    except CheckpointError as error:
+        logger.warning("How `%s` makes vectors of texts is not saved: %s", source, error)
+        return
+    weights = [open_weights(source / place) for place in recipe.projection_folders]
+    for place, kept in zip(write_recipe(folder, recipe, width), weights, strict=True):
+        save_tensors({name: kept.tensor(name) for name in kept.names()}, place / WEIGHTS_FILE)
+
+
+def hidden_width(config: ModelConfig) -> int:
+    """Return the width of a token's vector, which families call by different names."""
+    names = ("hidden_size", "dim", "d_model")
+    return next(int(getattr(config, name)) for name in names if hasattr(config, name))
 
 
 # Reading ---------------------------------------------------------------------------------------

@@ -1,0 +1,191 @@
+"""Feature extraction: each text to one vector of its meaning.
+
+Nothing is learned here; `sentence-similarity` trains the vectors.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from abrazo.data.rows import RowSource
+from abrazo.errors import ConfigError, DataError
+from abrazo.metrics.base import Metric, MetricGroup
+from abrazo.models.base import PretrainedModel
+from abrazo.models.sentence import SentenceModel
+from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tokenization.tokenizer import Tokenizer
+
+TEXT_COLUMN = "text"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureExtractionSettings(TaskSettings):
+    """Which column is read, and how."""
+
+    text_column: str = TEXT_COLUMN
+    """Column of the text."""
+    prompt: str = ""
+    """What is put before each text."""
+    lowercase: bool = False
+    """Whether texts are brought to lower case first."""
+
+
+class FeatureExtraction(Task):
+    """One text to one vector."""
+
+    name = "feature-extraction"
+    head_name = "similarity"
+    settings_type: ClassVar[type[TaskSettings]] = FeatureExtractionSettings
+    settings: FeatureExtractionSettings
+
+    def __init__(self, settings: FeatureExtractionSettings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
+        """Refuse: nothing is learned.
+
+        Raises:
+            ConfigError: Always; names the task to train.
+        """
+        raise ConfigError(
+            "`feature-extraction` has nothing to learn. Train `sentence-similarity` on pairs of "
+            "texts; the vectors of its model can then be extracted."
+        )
+
+    @classmethod
+    def adopt(cls, model: PretrainedModel) -> PretrainedModel:
+        """Return pooling on the model's backbone, whatever the model was trained for."""
+        view = SentenceModel(model)
+        view.task_settings = {}
+        return view
+
+    @classmethod
+    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
+        """Return the task as the model's folder describes it."""
+        if settings is None:
+            settings = FeatureExtractionSettings()
+        assert isinstance(settings, FeatureExtractionSettings)
+        task = cls(settings)
+        if isinstance(model, SentenceModel):
+            recipe = model.recipe
+            prompt = settings.prompt or recipe.prompts.get(recipe.default_prompt or "", "")
+            task.settings = settings.replace(lowercase=recipe.lowercase, prompt=prompt)
+        task.fit_length(model)
+        return task
+
+    def model_options(self) -> dict[str, Any]:
+        """Return nothing: any backbone will do."""
+        return {}
+
+    def as_row(self, item: Any) -> Mapping[str, Any]:
+        """Accept a text, or a mapping with the text column."""
+        if isinstance(item, str):
+            return {self.settings.text_column: item}
+        if isinstance(item, Mapping):
+            return item
+        raise DataError(f"A text or a mapping is wanted, not {item!r:.80}.")
+
+    def encode(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+        origin: Callable[[int], str] = row_name,
+    ) -> list[Features]:
+        """Turn each text into one stretch of tokens, cut at `max_length`."""
+        settings = self.settings
+        texts = [
+            text_of(row, settings.text_column, number, origin)
+            for row, number in zip(rows, numbers, strict=True)
+        ]
+        return text_features(
+            [prepared(text, settings.prompt, settings.lowercase) for text in texts],
+            numbers,
+            tokenizer,
+            settings.max_length,
+        )
+
+    def predict(
+        self, features: Sequence[Features], outputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> np.ndarray:
+        """Return the text's vector (D,)."""
+        return outputs[0]["embeddings"]
+
+    def answer(self, prediction: np.ndarray, *, top_k: int | None = 1) -> Any:
+        """Return the vector as a list of numbers."""
+        return prediction.tolist()
+
+    def new_metrics(self) -> Metric:
+        """Return no metrics: there is nothing to compare vectors with."""
+        return MetricGroup()
+
+
+def prepared(text: str, prompt: str, lowercase: bool) -> str:
+    """Return a text as the model was trained to read it."""
+    whole = prompt + text
+    return whole.lower() if lowercase else whole
+
+
+def text_features(
+    texts: Sequence[str],
+    numbers: Sequence[int],
+    tokenizer: Tokenizer,
+    max_length: int | None,
+    labels: Sequence[Any] | None = None,
+) -> list[Features]:
+    """Turn each text into one stretch of tokens.
+
+    Args:
+        texts: The texts.
+        numbers: For each text the number of its row.
+        tokenizer: The model's tokenizer.
+        max_length: The most tokens of a text; what is beyond is cut off and counted.
+        labels: For each text what its row is labelled with, or None without labels.
+    """
+    encoded = tokenizer.encode_rows(texts, max_length=max_length)
+    segments, offsets = encoded.token_type_ids, encoded.offsets.tolist()
+    return [
+        Features(
+            encoded.input_ids[start:end],
+            None if segments is None else segments[start:end],
+            None if labels is None else labels[place],
+            number,
+            int(dropped),
+        )
+        for place, (start, end, number, dropped) in enumerate(
+            zip(offsets, offsets[1:], numbers, encoded.dropped, strict=False)
+        )
+    ]
+
+
+def text_of(
+    row: Mapping[str, Any],
+    column: str,
+    number: int,
+    origin: Callable[[int], str],
+    *,
+    may_be_empty: bool = True,
+) -> str:
+    """Return the text in a column of a row.
+
+    Raises:
+        DataError: There is no such column, or what is in it is no text; the row is named.
+    """
+    if column not in row:
+        there = ", ".join(f"`{name}`" for name in row) or "no column at all"
+        raise DataError(f"{origin(number)}: there is no column `{column}`, only {there}.")
+    text = row[column]
+    if not isinstance(text, str):
+        is_missing = text is None or text != text  # NaN alone differs from itself
+        kind = "missing" if is_missing else f"of type {type(text).__name__}"
+        raise DataError(
+            f"{origin(number)}: `{column}` must be a text, but is {kind}. Remove or fill such rows."
+        )
+    if not may_be_empty and not text.strip():
+        raise DataError(f"{origin(number)}: `{column}` is empty. Remove or fill such rows.")
+    return text
