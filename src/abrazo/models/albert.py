@@ -6,8 +6,8 @@ sentences.
 """
 
 import dataclasses
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -37,6 +37,11 @@ class AlbertConfig(EncoderConfig):
     """The defaults are those of albert-base-v2."""
 
     model_type: ClassVar[str] = "albert"
+    ABSENT: ClassVar[Mapping[str, Any]] = {
+        "hidden_size": 4096,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
+    }
 
     vocab_size: int = 30000
     """Number of pieces in the vocabulary."""

@@ -9,6 +9,7 @@ from abrazo.errors import ConfigError
 from abrazo.hub.resolve import find_model
 from abrazo.models.base import CONFIG_FILE, PretrainedModel
 from abrazo.models.config import ModelConfig
+from abrazo.models.sentence_files import MODULES_FILE
 
 FAMILIES: dict[str, str] = {
     "bert": "abrazo.models.bert",
@@ -19,8 +20,14 @@ FAMILIES: dict[str, str] = {
     "electra": "abrazo.models.electra",
     "albert": "abrazo.models.albert",
     "mpnet": "abrazo.models.mpnet",
+    "modernbert": "abrazo.models.modernbert",
+    "deberta-v2": "abrazo.models.deberta_v2",
+    "nomic_bert": "abrazo.models.nomic_bert",
 }
 """The module of each family, by `model_type`; imported when a model of it is asked for."""
+
+SIMILARITY = "similarity"
+"""The head that every family can have: it pools, and in most models has no weights."""
 
 
 def model_class(model_type: str, head: str) -> type[PretrainedModel]:
@@ -55,6 +62,12 @@ def load_model(
     model_type = str(fields.get("model_type"))
     if head is None:
         head = _head_of(model_type, fields.get("architectures"))
+        if not head and (folder / MODULES_FILE).exists():
+            head = SIMILARITY
+    if head == SIMILARITY:
+        from abrazo.models.sentence import SentenceModel  # it is built on this module
+
+        return SentenceModel.from_pretrained(name_or_path, **options)
     return model_class(model_type, head).from_pretrained(name_or_path, **options)
 
 

@@ -29,6 +29,8 @@ class ModelConfig(Config):
     """The family's name in `config.json`."""
     LOWEST: ClassVar[Mapping[str, int]] = {}
     """The smallest value of number fields that may be below 0."""
+    ABSENT: ClassVar[Mapping[str, Any]] = {}
+    """What fields mean that a `config.json` leaves out, where that is not our default."""
 
     id2label: Mapping[int, str] = dataclasses.field(
         default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"}
@@ -118,6 +120,7 @@ class ModelConfig(Config):
         Raises:
             ConfigError: A known field has the wrong type or size; all of them are listed.
         """
+        values = {**cls.ABSENT, **values}
         names = {field.name for field in dataclasses.fields(cls)} - {"extra", "id2label"}
         known = {name: values[name] for name in names & values.keys()}
         handled = names | {"id2label", "label2id", "num_labels", "model_type", "architectures"}

@@ -4,6 +4,8 @@ Shapes: T tokens of all rows, R rows, E hidden width.
 """
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -88,6 +90,7 @@ def wrong_sizes(
     width: str = "hidden_size",
     heads: str = "num_attention_heads",
     embedding_width: str | None = None,
+    is_rotary: bool = False,
 ) -> list[str]:
     """Return a line for each size, epsilon or activation of a config that no model can have.
 
@@ -97,6 +100,7 @@ def wrong_sizes(
         heads: Name of the field that holds the number of heads.
         embedding_width: Name of the field that holds the width of the embeddings, where there is
             one.
+        is_rotary: Whether elements of a head are turned in pairs.
     """
     problems = []
     positive = ["vocab_size", width, heads, "max_position_embeddings"]
@@ -104,8 +108,10 @@ def wrong_sizes(
         if getattr(config, name) == 0:
             problems.append(f"`{name}` must be at least 1, but is 0.")
     wide, many = getattr(config, width), getattr(config, heads)
-    if isinstance(wide, int) and isinstance(many, int) and many and wide % many:
+    if many and wide % many:
         problems.append(f"`{width}` must be a multiple of `{heads}` ({many}), but is {wide}.")
+    if is_rotary and many and wide // many % 2:
+        problems.append(f"The width of a head must be even, but is {wide // many}.")
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name.endswith("_eps") and value == 0:
@@ -113,6 +119,28 @@ def wrong_sizes(
         is_activation = field.name.endswith(("_act", "activation"))
         if is_activation and isinstance(value, str) and value not in ACTIVATIONS:
             problems.append(f"`{field.name}` {value!r} is none of {', '.join(ACTIVATIONS)}.")
+    return problems
+
+
+def rope_theta(parameters: Mapping[str, Any] | None, default: float) -> float:
+    """Return the base of the rotary wave lengths that the settings name, or the default."""
+    return float((parameters or {}).get("rope_theta", default))
+
+
+def wrong_rope(field: str, parameters: Any) -> list[str]:
+    """Return a line for each rotary setting that is not known here."""
+    if not isinstance(parameters, Mapping):
+        return [f"`{field}` must map names to values, but is {parameters!r:.80}."]
+    problems = []
+    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    if kind != "default":
+        problems.append(f"`{field}.rope_type` must be 'default', but is {kind!r:.80}.")
+    theta = parameters.get("rope_theta", 1.0)
+    is_number = isinstance(theta, int | float) and not isinstance(theta, bool)
+    if not is_number or not 1 <= theta < math.inf:
+        problems.append(
+            f"`{field}.rope_theta` must be a number of 1 or more, but is {theta!r:.80}."
+        )
     return problems
 
 

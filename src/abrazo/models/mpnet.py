@@ -5,8 +5,8 @@ scores one bias is added, the same in all blocks, that depends on the distance o
 """
 
 import dataclasses
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -38,6 +38,10 @@ class MPNetConfig(EncoderConfig):
     """The defaults are those of mpnet-base."""
 
     model_type: ClassVar[str] = "mpnet"
+    ABSENT: ClassVar[Mapping[str, Any]] = {
+        "max_position_embeddings": 512,
+        "layer_norm_eps": 1e-12,
+    }
 
     vocab_size: int = 30527
     """Number of pieces in the vocabulary."""

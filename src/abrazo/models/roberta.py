@@ -6,7 +6,8 @@ CamemBERT are the same model over other vocabularies.
 """
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from abrazo.layers.embeddings import Embeddings
 from abrazo.layers.pooling import Pooler
@@ -29,6 +30,11 @@ class RobertaConfig(SegmentedConfig):
     """The defaults are those of roberta-base."""
 
     model_type: ClassVar[str] = "roberta"
+    ABSENT: ClassVar[Mapping[str, Any]] = {
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+        "layer_norm_eps": 1e-12,
+    }
 
     vocab_size: int = 50265
     """Number of pieces in the vocabulary."""
