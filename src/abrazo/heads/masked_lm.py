@@ -83,13 +83,16 @@ class PreTrainingHead(Head):
         }
 
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
-        """Return the sum of the two mean losses, weighted as one target for each row.
+        """Return the sum of the two mean losses, with the rows as targets.
 
-        The two losses have different numbers of targets; each is averaged over its own.
+        The two losses have different numbers of targets. Words are brought to the number of rows
+        by `batch.targets_per_row`, so that batches of one step add up to the two means exactly.
         """
         if batch.labels is None or batch.next_sentence_label is None:
             return None
         words = masked_loss(outputs["prediction_logits"], batch.labels)
         sentences = cross_entropy(outputs["seq_relationship_logits"], batch.next_sentence_label)
         rows = batch.layout.num_rows
-        return Loss((words.mean + sentences.mean) * rows, rows)
+        if batch.targets_per_row is None:
+            return Loss(words.mean * rows + sentences.total, rows)
+        return Loss(words.total / max(batch.targets_per_row, 1 / rows) + sentences.total, rows)

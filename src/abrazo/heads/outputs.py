@@ -1,8 +1,9 @@
 """What a model gives back: dataclasses that also unpack in order and answer to names."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -49,6 +50,25 @@ class BackboneOutput(ModelOutput):
     """(rows, columns, width) after the embeddings and after each block, when asked for."""
     attentions: tuple[Tensor, ...] | None = None
     """(rows, heads, columns, columns) of each block, when asked for."""
+
+    def __post_init__(self) -> None:
+        self._score_words: Callable[[], Tensor] | None = None
+
+    def scored_by(self, score_words: Callable[[], Tensor]) -> Self:
+        """Take what computes `logits` when they are first read."""
+        self._score_words = functools.cache(score_words)
+        return self
+
+    @property
+    def logits(self) -> Tensor:
+        """(rows, columns, vocabulary) scores of words, where the checkpoint has a head for them.
+
+        Raises:
+            AttributeError: It has none.
+        """
+        if self._score_words is None:
+            raise AttributeError("This output has no `logits`: the model has no head.")
+        return self._score_words()
 
 
 @dataclasses.dataclass(kw_only=True)

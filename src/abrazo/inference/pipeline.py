@@ -21,6 +21,7 @@ from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.auto import task_type
 from abrazo.tasks.base import Task
+from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -119,13 +120,22 @@ def pipeline(
             f"The model was trained for {trained_for!r} and is a {type(model).__name__}, so it "
             f"cannot serve {task!r}."
         )
-    return Pipeline(
+    return _pipeline_type(kind)(
         _task_of(kind, model, settings),
         model,
         tokenizer or model.tokenizer,
         precision=precision,
         token_budget=token_budget,
     )
+
+
+def _pipeline_type(kind: type[Task]) -> type[Pipeline]:
+    """Return the pipeline of a task; some have options of their own in a call."""
+    if kind is MaskedLM:
+        from abrazo.inference.fill_mask import FillMaskPipeline  # it is built on this module
+
+        return FillMaskPipeline
+    return Pipeline
 
 
 def _task_of(kind: type[Task], model: PretrainedModel, changes: Mapping[str, Any]) -> Task:

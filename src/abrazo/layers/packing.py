@@ -32,6 +32,9 @@ class PackedBatch:
     """What the head learns from: (rows,) or (rows, labels) for sequences, (T,) for tokens."""
     next_sentence_label: Tensor | None = None
     """(rows,) 0 where the second text follows the first, 1 where it is a random one."""
+    targets_per_row: float | None = None
+    """Labelled tokens to a row over all batches of the step, for heads with both kinds of labels;
+    None takes those of the batch."""
     rows: tuple[int, ...] = ()
     """Number of each row in the data set it came from, to name it in messages and keep order."""
 

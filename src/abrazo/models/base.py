@@ -79,6 +79,7 @@ class PretrainedModel(nn.Module):
         self.source: Path | None = None
         """The folder it was loaded from."""
         self._tokenizer: Tokenizer | None = None
+        self._word_heads: list[Head] = []  # in a list, so that it is no part of the model
         self._tie_weights()
         init_weights(self, config.initializer_range)
 
@@ -192,7 +193,8 @@ class PretrainedModel(nn.Module):
         extras = _extras(hidden_states, attentions, padding)
         if self.head is None:
             shown = hidden if padding is None else padding.pad(hidden)
-            return BackboneOutput(last_hidden_state=shown, pooler_output=pooled, **extras)
+            output = BackboneOutput(last_hidden_state=shown, pooler_output=pooled, **extras)
+            return output.scored_by(lambda: self._score_words(hidden, batch, padding))
         answers = self.head(Encoded(hidden, pooled, batch, is_packed_call=padding is None))
         loss = self.head.loss(answers, batch)
         if padding is not None:
@@ -202,6 +204,28 @@ class PretrainedModel(nn.Module):
             }
         mean = None if loss is None else loss.mean
         return self.head.output(loss=mean, **answers, **extras)  # type: ignore[call-arg]
+
+    def _score_words(self, hidden: Tensor, batch: PackedBatch, padding: Padding | None) -> Tensor:
+        """Score words with the head that the checkpoint has beside this bare backbone.
+
+        Raises:
+            AttributeError: It has none.
+        """
+        from abrazo.models.sharing import with_head  # it is built on this module
+
+        if not self._word_heads:
+            other = with_head(self, "masked_lm", is_known=True)
+            if other is None or other.head is None:
+                raise AttributeError(
+                    f"This output has no `logits`: {type(self).__name__} is a bare backbone, and "
+                    "its checkpoint has no head for words. Load a model with a head, such as "
+                    "BertForMaskedLM."
+                )
+            self._word_heads.append(other.head)
+        scores: Tensor = self._word_heads[0].to(hidden.device)(Encoded(hidden, None, batch))[
+            "logits"
+        ]
+        return scores if padding is None else padding.pad(scores)
 
     def compute_loss(self, batch: PackedBatch) -> tuple[Loss, dict[str, Tensor]]:
         """Return the loss of a packed batch as a sum and a count, and the head's tensors.

@@ -7,12 +7,17 @@ from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, one_of
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Task, TaskSettings
+from abrazo.tasks.masked_lm import MaskedLM
+from abrazo.tasks.pretraining import NextSentence, Pretraining
 from abrazo.tasks.text_classification import TextClassification
 from abrazo.tasks.token_classification import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
     "text-classification": TextClassification,
     "token-classification": TokenClassification,
+    "fill-mask": MaskedLM,
+    "pretraining": Pretraining,
+    "next-sentence-prediction": NextSentence,
 }
 """The tasks by name."""
 
@@ -20,6 +25,7 @@ ALIASES = {
     "sentiment-analysis": "text-classification",
     "intent": "text-classification",
     "ner": "token-classification",
+    "masked-lm": "fill-mask",
 }
 """Other names of a task that the ecosystem uses."""
 

@@ -3,7 +3,7 @@
 Shapes: B rows, S padded columns, T tokens of all rows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -193,6 +193,18 @@ class CollatedTask(Task):
             return prediction
         first: np.ndarray = next(iter(outputs[0].values()))
         return first
+
+    def row_label(self, features: Sequence[Features]) -> Any:
+        """Return what the task inside takes as the row's label."""
+        return super().row_label(features) if self.inner is None else self.inner.row_label(features)
+
+    def to_arrays(
+        self, predictions: Sequence[Any], labels: Sequence[Any]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield arrays as the task inside does."""
+        if self.inner is None:
+            return super().to_arrays(predictions, labels)
+        return self.inner.to_arrays(predictions, labels)
 
     def answer(self, prediction: np.ndarray, *, top_k: int | None = 1) -> Any:
         """Return the answer of the task inside, or else the plain numbers."""

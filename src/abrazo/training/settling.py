@@ -1,17 +1,58 @@
 """From what a user hands to the trainer to a task and rows."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from abrazo.data.collate import DataCollatorForLanguageModeling
 from abrazo.data.rows import RowSource, as_rows
 from abrazo.errors import ConfigError, DataError
 from abrazo.models.base import PretrainedModel
+from abrazo.models.sharing import with_head
 from abrazo.tasks.auto import learn_task, task_for_model, task_type_of
 from abrazo.tasks.base import Task
+from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.training.collating import CollatedTask, Collator
 from abrazo.training.tokenised import learns_per_token
+
+logger = logging.getLogger("abrazo")
+
+_BESIDE_TEXT = {"token_type_ids", "attention_mask", "special_tokens_mask", "position_ids"}
+"""Columns that may stand beside the text, or its ids, in rows without labels."""
+
+
+def settle_model(
+    model: PretrainedModel,
+    task: Task | str | None,
+    source: RowSource | None,
+    collator: Collator | None,
+) -> PretrainedModel:
+    """Return the model to train: a bare backbone gets a head for words to learn from plain texts.
+
+    Args:
+        model: The model that the user gave.
+        task: The task, where the user gave one.
+        source: Training rows.
+        collator: The user's own way from rows to tensors.
+    """
+    if model.head_name or source is None:
+        return model
+    name = task.name if isinstance(task, Task) else task
+    hides_words = isinstance(collator, DataCollatorForLanguageModeling) and collator.mlm
+    is_plain = len(set(source.column_names) - _BESIDE_TEXT) <= 1 and collator is None
+    if name != MaskedLM.name and not (name is None and (hides_words or is_plain)):
+        return model
+    learner = with_head(model, MaskedLM.head_name)
+    assert learner is not None
+    logger.warning(
+        "%s has no head, and the rows have no labels: it learns to guess masked words. "
+        "`trainer.model` is a %s on the same weights.",
+        type(model).__name__,
+        type(learner).__name__,
+    )
+    return learner
 
 
 def settle_task(

@@ -60,7 +60,7 @@ from abrazo.training.objectives import LossFunction, make_objective
 from abrazo.training.plan import Cadence, Plan
 from abrazo.training.preflight import CHECKED_ROWS, check_run
 from abrazo.training.resuming import Start, describe_run, digest_of_config, find_start
-from abrazo.training.settling import has_labels, rows_to_predict, settle_task
+from abrazo.training.settling import has_labels, rows_to_predict, settle_model, settle_task
 from abrazo.training.state import LogEntry, TrainerState
 from abrazo.training.stepping import Stepper
 from abrazo.training.strategies import SingleDevice
@@ -164,6 +164,7 @@ class Trainer:
             eval_dataset, self.eval_source
         )
         self.data_collator = data_collator
+        self.model = settle_model(self.model, task, self.train_source, data_collator)
         self.task = settle_task(task, self.model, self.train_source, data_collator)
         self.metric = choose_metric(compute_metrics, metrics, self.task)
         self.loss, self.output_class = loss, output_class
