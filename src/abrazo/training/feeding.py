@@ -146,7 +146,7 @@ class Feeder:
         if self.keeps_features:
             for feature in self.features_of(range(min(most_rows, len(self)))):
                 digest.update(np.ascontiguousarray(feature.input_ids).tobytes())
-                digest.update(np.ascontiguousarray(feature.label).tobytes())
+                digest.update(_label_bytes(feature.label))
         return digest.hexdigest()
 
     def count_labels(self, num_labels: int) -> Tensor:
@@ -248,6 +248,11 @@ class Feeder:
         collated = call_collator(self.collator, parts, numbers.tolist(), self.seed, epoch)
         rows = tuple(numbers.tolist())
         return [pack_collated(collated, per_token=self.per_token, rows=rows)]
+
+
+def _label_bytes(label: Any) -> bytes:
+    values = np.asarray(label)
+    return repr(label).encode() if values.dtype == object else values.tobytes()
 
 
 class _SeededRows:

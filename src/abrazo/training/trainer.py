@@ -37,6 +37,7 @@ from abrazo.heads.outputs import ModelOutput
 from abrazo.hub.resolve import find_run_model
 from abrazo.inference.engine import Engine
 from abrazo.inference.evaluation import Evaluation, predict_rows
+from abrazo.metrics.base import join_padded
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Task
@@ -136,7 +137,7 @@ class Trainer:
                 returns the mean loss or one loss a target.
             output_class: A subclass of the model's output class that defines
                 `loss(self, logits, labels)`.
-            model_init: Makes the model when training starts, in place of `model`.
+            model_init: Makes the model, after `args.seed` was set, in place of `model`.
 
         Raises:
             ConfigError: Arguments contradict each other.
@@ -256,12 +257,14 @@ class Trainer:
         self.strategy.place(self.model)
         evaluator = self._evaluator(source, task)
         if has_labels(task, source):
-            found = evaluator.evaluate(self.model, source, keep_predictions=True)
-            assert found.predictions is not None
-            return PredictionOutput(found.predictions, found.labels, with_prefix(found, "test_"))
+            whole = evaluator.evaluate(self.model, source, keep_predictions=True)
+            assert whole.predictions is not None
+            return PredictionOutput(whole.predictions, whole.labels, with_prefix(whole, "test_"))
         engine = Engine(self.model, precision=evaluator.precision)
         rows = predict_rows(engine, evaluator.task, source, evaluator.tokenizer)
-        return PredictionOutput(np.stack([row.prediction for row in rows]), None, {})
+        found = [row.prediction for row in rows]
+        arrays = evaluator.task.to_arrays(found, [None] * len(found))
+        return PredictionOutput(join_padded([array for array, _ in arrays]), None, {})
 
     def save_model(self, folder: str | Path | None = None) -> None:
         """Save the model and its tokenizer; None saves into `output_dir`."""
