@@ -40,6 +40,7 @@ TINY: dict[str, dict[str, Any]] = {
     "modernbert": {"local_attention": 6, "global_attn_every_n_layers": 2, "pad_token_id": 0},
     "deberta-v2": {"position_buckets": 8, "type_vocab_size": 2, "conv_kernel_size": 3},
     "nomic_bert": {},
+    "gte": {},
 }
 """What a family's small configuration has beside `_USUAL`."""
 

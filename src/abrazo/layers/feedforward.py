@@ -85,18 +85,34 @@ class GatedFeedForward(nn.Module):
         activation_name: str,
         *,
         bias: bool = False,
+        output_bias: bool | None = None,
+        is_gate_last: bool = False,
         dropout: float = 0.0,
     ) -> None:
+        """Build new weights.
+
+        Args:
+            width: E.
+            middle_width: M, the width of either half.
+            activation_name: Activation of the gate.
+            bias: Whether the products have a bias.
+            output_bias: The same for the second product alone; None takes `bias`.
+            is_gate_last: Whether the gate is the second half of the first product.
+            dropout: Share dropped in the middle.
+        """
         super().__init__()
         self.activation_name = activation_name
         self.activation = activation(activation_name)
+        self.is_gate_last = is_gate_last
         self.up = Linear(width, 2 * middle_width, bias=bias)
         self.dropout = Dropout(dropout)
-        self.down = Linear(middle_width, width, bias=bias)
+        self.down = Linear(middle_width, width, bias=bias if output_bias is None else output_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Turn (T, E) into (T, E)."""
         gate, middle = self.up(hidden).chunk(2, -1)  # (T, M) each
+        if self.is_gate_last:
+            gate, middle = middle, gate
         return self.down(self.dropout(self.activation(gate) * middle))  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:

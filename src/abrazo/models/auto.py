@@ -23,6 +23,7 @@ FAMILIES: dict[str, str] = {
     "modernbert": "abrazo.models.modernbert",
     "deberta-v2": "abrazo.models.deberta_v2",
     "nomic_bert": "abrazo.models.nomic_bert",
+    "gte": "abrazo.models.gte",
 }
 """The module of each family, by `model_type`; imported when a model of it is asked for."""
 

@@ -5,7 +5,7 @@ positions in place of learned ones, SwiGLU, no biases in the blocks' products.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from torch import nn
@@ -63,10 +63,31 @@ _OLD_RULES: dict[str, tuple[Any, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NomicBertConfig(SegmentedConfig):
+class RotaryConfig(SegmentedConfig):
+    """Fields of BERT with rotary positions in place of learned ones."""
+
+    DEFAULT_THETA: ClassVar[float]
+    """The base of the rotary wave lengths where `rope_parameters` does not name it."""
+
+    rope_parameters: Mapping[str, Any] | None = None
+    """Rotary settings; `rope_theta` is the base of the wave lengths."""
+
+    @property
+    def theta(self) -> float:
+        """The base of the rotary wave lengths."""
+        return rope_theta(self.rope_parameters, self.DEFAULT_THETA)
+
+    def _wrong_sizes(self) -> list[str]:
+        problems = wrong_sizes(self, is_rotary=True)
+        return problems + wrong_rope("rope_parameters", self.rope_parameters or {})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NomicBertConfig(RotaryConfig):
     """The defaults are those of nomic-embed-text-v1.5."""
 
     model_type: ClassVar[str] = "nomic_bert"
+    DEFAULT_THETA: ClassVar[float] = 1000.0
 
     vocab_size: int = 30528
     """Number of pieces in the vocabulary."""
@@ -78,15 +99,8 @@ class NomicBertConfig(SegmentedConfig):
     """Share of attention weights dropped."""
     max_position_embeddings: int = 2048
     """The most tokens a row can have."""
-    rope_parameters: Mapping[str, Any] | None = None
-    """Rotary settings: `rope_theta`, the base of the wave lengths, is 1000 unless given."""
     head_dim: int | None = None
     """Width of a head, which must be `hidden_size` / `num_attention_heads`."""
-
-    @property
-    def theta(self) -> float:
-        """The base of the rotary wave lengths."""
-        return rope_theta(self.rope_parameters, 1000.0)
 
     @classmethod
     def from_hf(cls, values: Mapping[str, Any], *, where: str = "config.json") -> Self:
@@ -106,8 +120,7 @@ class NomicBertConfig(SegmentedConfig):
         return super().from_hf(renamed, where=where)
 
     def _wrong_sizes(self) -> list[str]:
-        problems = wrong_sizes(self, is_rotary=True)
-        problems += wrong_rope("rope_parameters", self.rope_parameters or {})
+        problems = super()._wrong_sizes()
         if (
             self.head_dim is not None
             and self.head_dim * self.num_attention_heads != self.hidden_size
@@ -137,10 +150,10 @@ ROWS = (
 )
 
 
-class NomicBertBackbone(Backbone):
-    """Embeddings, blocks, pooler."""
+class RotaryBackbone(Backbone):
+    """Embeddings without positions, blocks that turn queries and keys, pooler."""
 
-    def __init__(self, config: NomicBertConfig) -> None:
+    def __init__(self, config: RotaryConfig, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(
@@ -152,7 +165,7 @@ class NomicBertBackbone(Backbone):
             norm_eps=config.layer_norm_eps,
             max_length=config.max_position_embeddings,
         )
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_hidden_layers))
+        self.blocks = nn.ModuleList(blocks)
         self.pooler = Pooler(config.hidden_size)
 
     def steps(self, batch: PackedBatch) -> Iterator[tuple[nn.Module, Guide | None]]:
@@ -163,6 +176,10 @@ class NomicBertBackbone(Backbone):
         guide = Guide(batch.layout, rotation=rotation)
         for block in self.blocks:
             yield block, guide
+
+
+def _backbone(config: NomicBertConfig) -> RotaryBackbone:
+    return RotaryBackbone(config, (_block(config) for _ in range(config.num_hidden_layers)))
 
 
 def _block(config: NomicBertConfig) -> PostNormBlock:
@@ -188,7 +205,7 @@ def _masked_lm_rows(config: NomicBertConfig) -> tuple[Row, ...]:
 
 FAMILY = Family(
     config=NomicBertConfig,
-    backbone=NomicBertBackbone,
+    backbone=_backbone,
     rows=ROWS,
     prefix="nomic_bert.",
     heads={
