@@ -71,6 +71,10 @@ class WeightFiles:
         """Return the shape of a tensor without reading it."""
         return self.info(name).shape
 
+    def dtype(self, name: str) -> torch.dtype:
+        """Return the type of a tensor's elements without reading it."""
+        return self.info(name).dtype
+
     def tensor(self, name: str) -> Tensor:
         """Return a tensor, mapped from the file (see `TensorFile`)."""
         return self._owners[name].tensor(name)

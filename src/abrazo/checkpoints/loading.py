@@ -7,7 +7,7 @@ the files lack as a whole starts new, and the weights of another head are left a
 
 import dataclasses
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +36,10 @@ class Weights(Protocol):
         """Return the shape of a tensor without reading it."""
         ...
 
+    def dtype(self, name: str) -> torch.dtype:
+        """Return the type of a tensor's elements without reading it."""
+        ...
+
     def copy_to(self, name: str, destination: Tensor) -> None:
         """Copy a tensor into another of the same shape, converting where dtypes differ."""
         ...
@@ -53,25 +57,53 @@ class Expectations:
     """Prefixes of tensors that belong to other heads or are no weights, and may be left alone."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """Which tensors of the files go where, settled before the model takes any memory."""
+
+    weights: Weights
+    """The tensors of a model folder."""
+    sources: Mapping[str, Sequence[str]]
+    """The files' names for each tensor of ours that they fill; several are joined."""
+    new_parts: list[str]
+    """The parts that the files lack and that the caller has to start, such as `head`."""
+
+    @torch.no_grad()
+    def fill(self, model: nn.Module) -> None:
+        """Copy the tensors into a model like the one that was matched."""
+        for ours, tensor in model.named_parameters():
+            if names := self.sources.get(ours):
+                for part, name in zip(tensor.chunk(len(names)), names, strict=True):
+                    self.weights.copy_to(name, part)
+
+
 def load_weights(
+    model: nn.Module, weights: Weights, key_map: KeyMap, expectations: Expectations
+) -> None:
+    """Copy every weight into a model.
+
+    Raises:
+        CheckpointError: Something is missing, unknown or of another shape; all of it is listed.
+    """
+    match_weights(model, weights, key_map, expectations).fill(model)
+
+
+def match_weights(
     model: nn.Module,
     weights: Weights,
     key_map: KeyMap,
     expectations: Expectations,
     *,
     start_new: Collection[str] = (),
-) -> list[str]:
-    """Copy every weight into the model, whose tensors are there but hold nothing yet.
+) -> Match:
+    """Find for every weight of a model its tensors in the files, of which nothing is read.
 
     Args:
-        model: The model; its weights are overwritten.
+        model: The model; it may be on the meta device, without memory.
         weights: The tensors of a model folder.
         key_map: The names of either side.
         expectations: What may be absent and what may be left alone.
         start_new: Parts to start new although the files may have them.
-
-    Returns:
-        The parts that the files lack and that the caller has to start, such as `head`.
 
     Raises:
         CheckpointError: Something is missing, unknown or of another shape; all of it is listed.
@@ -89,14 +121,14 @@ def load_weights(
     ]
     problems: list[str] = []
     used: set[str] = set()
+    sources: dict[str, list[str]] = {}
     for ours, tensor in model.named_parameters():
         names = wanted[ours]
         used.update(name for name in names if name is not None)
         if ours.startswith(tuple(part + "." for part in new_parts)):
             continue
         problems += _problems(ours, tensor, names, weights)
-        if not problems:
-            _copy(tensor, names, weights)
+        sources[ours] = [name for name in names if name is not None]
     left = sorted(set(weights.names()) - used)
     unknown = [name for name in left if not _is_elsewhere(name, expectations)]
     problems += [f"unexpected     {name}" for name in unknown]
@@ -107,7 +139,7 @@ def load_weights(
         )
     if left:
         logger.info("%s: %d tensors of other heads are not used.", weights.path, len(left))
-    return new_parts
+    return Match(weights, sources, new_parts)
 
 
 def _plain(name: str, prefix: str) -> str:
@@ -130,18 +162,14 @@ def _problems(
     if None in names:
         return [f"missing        {ours}"]
     expected = part_shape(tensor.shape, len(names))
-    return [
-        f"wrong shape    {ours}   file {shape}   model {expected}"
-        for name in names
-        if name is not None and (shape := weights.shape(name)) != expected
-    ]
-
-
-@torch.no_grad()
-def _copy(tensor: Tensor, names: Sequence[str | None], weights: Weights) -> None:
-    for part, name in zip(tensor.chunk(len(names)), names, strict=True):
+    problems = []
+    for name in names:
         assert name is not None
-        weights.copy_to(name, part)
+        if (shape := weights.shape(name)) != expected:
+            problems.append(f"wrong shape    {ours}   file {shape}   model {expected}")
+        elif not (dtype := weights.dtype(name)).is_floating_point:
+            problems.append(f"wrong type     {ours}   file {dtype}, which holds no weights")
+    return problems
 
 
 def _shorten(lines: Iterable[str], most: int = 40) -> list[str]:

@@ -1,6 +1,31 @@
 """How new weights start."""
 
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
 from torch import nn
+from torch.overrides import TorchFunctionMode
+
+
+class SkipInit(TorchFunctionMode):
+    """A context in which new modules are not given values, for modules without memory.
+
+    On the meta device what `torch.nn.init` does has no effect, but its first use costs seconds:
+    torch then imports its compiler, which knows about random numbers there.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Pass over initialisers and do all else."""
+        named = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def init_weights(module: nn.Module, std: float) -> None:

@@ -31,6 +31,8 @@ from abrazo.models.encoder import (
 )
 from abrazo.models.family import Backbone, Family, HeadPlan
 
+_MAX_BLOCKS = 300
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AlbertConfig(EncoderConfig):
@@ -70,9 +72,11 @@ class AlbertConfig(EncoderConfig):
 
     def _wrong_sizes(self) -> list[str]:
         problems = wrong_sizes(self, embedding_width="embedding_size")
-        for name in ("num_hidden_groups", "inner_group_num"):
-            if not 1 <= getattr(self, name) <= 1000:
-                problems.append(f"`{name}` must be from 1 to 1000, but is {getattr(self, name)}.")
+        if not 1 <= self.num_hidden_groups * self.inner_group_num <= _MAX_BLOCKS:
+            problems.append(
+                f"`num_hidden_groups` times `inner_group_num` must be from 1 to {_MAX_BLOCKS}, "
+                f"but is {self.num_hidden_groups} times {self.inner_group_num}."
+            )
         return problems
 
 

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from abrazo.checkpoints.folder import open_weights, save_weights
 from abrazo.checkpoints.jsonfile import read_json_object, write_json
 from abrazo.checkpoints.keymap import KeyMap
-from abrazo.checkpoints.loading import Expectations, load_weights
+from abrazo.checkpoints.loading import Expectations, load_weights, match_weights
 from abrazo.errors import ConfigError, DataError, TokenizerError
 from abrazo.heads.base import Encoded, Head, Loss
 from abrazo.heads.outputs import BackboneOutput, ModelOutput
 from abrazo.hub.resolve import find_model
 from abrazo.layers.devices import find_device
-from abrazo.layers.init import init_weights
+from abrazo.layers.init import SkipInit, init_weights
 from abrazo.layers.packing import PackedBatch, Padding, pack
 from abrazo.models.config import ModelConfig
 from abrazo.models.family import Family
@@ -345,20 +345,21 @@ class PretrainedModel(nn.Module):
             config = config.replace(**overrides)
         starts_new = labels_differ(config, stored)
         weights = open_weights(folder)
-        with torch.device("meta"):
+        with torch.device("meta"), SkipInit():
             model = cls(config)
         if model.head is None and not any("pooler." in name for name in weights.names()):
             model.backbone.pooler = None  # a bare backbone is what its files hold, no more
-        model = model.to(dtype).to_empty(device=place)
-        model._tie_weights()
-        new_parts = load_weights(
+        match = match_weights(
             model,
             weights,
             model.key_map(),
             Expectations(cls.family.prefix, ("backbone.pooler", "head"), cls.family.elsewhere),
             start_new=("head",) if starts_new else (),
         )
-        for part in new_parts:
+        model = model.to(dtype).to_empty(device=place)
+        model._tie_weights()
+        match.fill(model)
+        for part in match.new_parts:
             init_weights(model.get_submodule(part), config.initializer_range)
             logger.warning(
                 "%s: `%s` is not in `%s` and starts new; train before use.",
@@ -367,7 +368,7 @@ class PretrainedModel(nn.Module):
                 name_or_path,
             )
         model.source = folder
-        if (folder / ABRAZO_FILE).exists() and "head" not in new_parts:
+        if (folder / ABRAZO_FILE).exists() and "head" not in match.new_parts:
             model.task_settings = read_json_object(folder / ABRAZO_FILE)
         return model.eval()
 

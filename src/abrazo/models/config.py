@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from abrazo.config import Config
-from abrazo.errors import ConfigError
+from abrazo.errors import ConfigError, one_of
+from abrazo.heads.sequence import PROBLEM_TYPES
 
 _MAX_SIZE = 10_000_000
-_MAX_LAYERS = 1_000
-_MAX_LABELS = 1_000_000
+_MAX_LAYERS = 300
+_MAX_LABELS = 100_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,10 @@ class ModelConfig(Config):
                     f"`{field.name}` must be a number from {lowest} to {_MAX_SIZE}, "
                     f"but is {value!r}."
                 )
+            elif value > 1 and ("dropout" in field.name or field.name.endswith("_prob")):
+                problems.append(f"`{field.name}` must be from 0 to 1, but is {value!r}.")
+        if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
+            problems.append(one_of("`problem_type`", self.problem_type, PROBLEM_TYPES))
         layers = getattr(self, "num_hidden_layers", 0)
         if isinstance(layers, int) and layers > _MAX_LAYERS:
             problems.append(f"`num_hidden_layers` must be at most {_MAX_LAYERS}, but is {layers}.")
@@ -124,7 +129,7 @@ class ModelConfig(Config):
         names = {field.name for field in dataclasses.fields(cls)} - {"extra", "id2label"}
         known = {name: values[name] for name in names & values.keys()}
         handled = names | {"id2label", "label2id", "num_labels", "model_type", "architectures"}
-        if "id2label" in values:
+        if values.get("id2label"):
             known["id2label"] = _read_labels(values["id2label"], where)
         elif isinstance(values.get("num_labels"), int):
             known["num_labels"] = values["num_labels"]

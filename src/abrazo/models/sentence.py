@@ -19,6 +19,7 @@ from abrazo.checkpoints.keymap import KeyMap, Row
 from abrazo.checkpoints.loading import Expectations, load_weights
 from abrazo.checkpoints.safetensors import save_tensors
 from abrazo.heads.similarity import EmbeddingHead, Projection
+from abrazo.layers.init import SkipInit
 from abrazo.models.auto import AutoModel, model_class
 from abrazo.models.base import MAX_SHARD_SIZE, PretrainedModel
 from abrazo.models.sentence_files import (
@@ -72,8 +73,8 @@ class SentenceModel(PretrainedModel):
         return model if isinstance(model, SentenceModel) else cls(model)
 
     @property
-    def max_length(self) -> int:
-        """The most tokens of a text, special ones included."""
+    def text_length(self) -> int:
+        """How many tokens are read of a text unless more are asked for; special ones included."""
         length = self.recipe.max_length
         return self.backbone.max_length if length is None else min(length, self.backbone.max_length)
 
@@ -112,7 +113,7 @@ class SentenceModel(PretrainedModel):
             CheckpointError: The folder cannot be written.
         """
         self._bare().save_pretrained(folder, max_shard_size=max_shard_size)
-        recipe = dataclasses.replace(self.recipe, max_length=self.max_length)
+        recipe = dataclasses.replace(self.recipe, max_length=self.text_length)
         places = write_recipe(Path(folder), recipe, hidden_width(self.config))
         for projection, place in zip(self.head.projections, places, strict=True):
             tensors = {name: weight.detach() for name, weight in projection.named_parameters()}
@@ -136,7 +137,7 @@ class SentenceModel(PretrainedModel):
 
     def _bare(self) -> PretrainedModel:
         """Return the backbone as a model of its own, sharing the weights."""
-        with torch.device("meta"):
+        with torch.device("meta"), SkipInit():
             bare = self.bare_class(self.config)
         bare.backbone = self.backbone
         bare.task_settings = self.task_settings
