@@ -161,9 +161,14 @@ def assert_back_and_forth(
 
 def check(theirs: transformers.PreTrainedModel, head: str, folder: Path, **options: Any) -> None:
     """Compare answers, then files, of a model of `transformers` and ours."""
-    ours, _ = load_pair(theirs, head, folder)
-    assert_same_answers(theirs, ours, head, **options)
-    assert_back_and_forth(theirs, ours, folder)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two would spend their time waiting for each other
+    try:
+        ours, _ = load_pair(theirs, head, folder)
+        assert_same_answers(theirs, ours, head, **options)
+        assert_back_and_forth(theirs, ours, folder)
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def hf_model(family: str, head: str, **fields: Any) -> transformers.PreTrainedModel:

@@ -125,7 +125,7 @@ class Attention(nn.Module):
         """Return what tells the bias of each group in this layer."""
         if guide is None:
             return lambda number, query, key: layout.groups[number].key_bias
-        return lambda number, query, key: guide.biases[number]
+        return lambda number, query, key: guide.group_bias(number, query.dtype)
 
     def _attend_in_groups(
         self, joint: Tensor, layout: Layout, weights: list[Tensor] | None, guide: Guide | None

@@ -5,7 +5,6 @@ length of that group or of the longest row.
 """
 
 import math
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -43,13 +42,19 @@ class Guide:
         self.rotation = rotation
         self.window = window
         self.bias = bias
+        self._made: dict[tuple[int, torch.dtype], Tensor | None] = {}
 
-    @cached_property
-    def biases(self) -> tuple[Tensor | None, ...]:
-        """What is added to the scores of each group of the layout, padding masked."""
-        return tuple(self._group_bias(group) for group in self.layout.groups)
+    def group_bias(self, number: int, dtype: torch.dtype) -> Tensor | None:
+        """Return what is added to the scores of a group of the layout, padding masked.
 
-    def _group_bias(self, group: Group) -> Tensor | None:
+        It is made when the first block asks for it, and the same for all others.
+        """
+        if (number, dtype) not in self._made:
+            total = self._total_bias(self.layout.groups[number])
+            self._made[number, dtype] = None if total is None else total.to(dtype)
+        return self._made[number, dtype]
+
+    def _total_bias(self, group: Group) -> Tensor | None:
         length, total = group.length, group.key_bias
         if self.window is not None and length > self.window + 1:
             is_far = distances(length, self.layout.device).abs() > self.window
