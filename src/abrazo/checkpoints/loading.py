@@ -70,11 +70,24 @@ class Match:
 
     @torch.no_grad()
     def fill(self, model: nn.Module) -> None:
-        """Copy the tensors into a model like the one that was matched."""
+        """Copy the tensors into a model like the one that was matched.
+
+        Raises:
+            CheckpointError: A tensor holds something that is no number; all are listed.
+        """
+        broken = []
         for ours, tensor in model.named_parameters():
             if names := self.sources.get(ours):
                 for part, name in zip(tensor.chunk(len(names)), names, strict=True):
                     self.weights.copy_to(name, part)
+                if not _is_finite(tensor):
+                    broken.append(f"NaN or infinite    {ours}")
+        if broken:
+            listing = "\n".join(f"  {line}" for line in _shorten(broken))
+            raise CheckpointError(
+                f"The checkpoint in `{self.weights.path}` cannot be used, it has weights that are "
+                f"no numbers. Take an earlier one.\n{listing}"
+            )
 
 
 def load_weights(
@@ -140,6 +153,13 @@ def match_weights(
     if left:
         logger.info("%s: %d tensors of other heads are not used.", weights.path, len(left))
     return Match(weights, sources, new_parts)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Tell whether all elements are numbers; a sum shows it, unless it is too large itself."""
+    if bool(tensor.sum(dtype=torch.float32).isfinite()):
+        return True
+    return bool(tensor.isfinite().all())
 
 
 def _plain(name: str, prefix: str) -> str:
