@@ -150,8 +150,9 @@ def match_weights(
         raise CheckpointError(
             f"The checkpoint in `{weights.path}` does not fit {type(model).__name__}:\n{listing}"
         )
-    if left:
-        logger.info("%s: %d tensors of other heads are not used.", weights.path, len(left))
+    unused = [name for name in left if not name.endswith("position_ids")]  # a count, no weight
+    if unused:
+        logger.info("%s: %d tensors of other heads are not used.", weights.path, len(unused))
     return Match(weights, sources, new_parts)
 
 
