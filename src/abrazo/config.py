@@ -11,7 +11,9 @@ import functools
 import inspect
 import json
 import textwrap
-from collections.abc import Mapping
+import types
+import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, dataclass_transform
 
@@ -73,6 +75,10 @@ class Config(metaclass=_StrictNames):
             raise ConfigError(f"`{file}` must hold one mapping of names to values.")
         return cls.from_dict(values)
 
+    def wrong_types(self) -> list[str]:
+        """Return a line for each field whose value is not of the type it declares."""
+        return _wrong_types(type(self), self.to_dict())
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, in order, as plain values."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -80,6 +86,53 @@ class Config(metaclass=_StrictNames):
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
         return type(self)(**{**self.to_dict(), **type(self).known_fields(changes)})
+
+
+def require_types(cls: type[Config], values: Mapping[str, Any]) -> None:
+    """Check values of a file, before an object is made of them, against the types of its fields.
+
+    Raises:
+        ConfigError: Some do not fit; all of them are listed.
+    """
+    problems = _wrong_types(cls, values)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _wrong_types(cls: type[Config], values: Mapping[str, Any]) -> list[str]:
+    hints = typing.get_type_hints(cls)
+    problems = []
+    for name, value in values.items():
+        hint = hints[name]
+        if not _fits(value, hint):
+            kind = hint.__name__ if isinstance(hint, type) else str(hint)
+            kind = kind.replace("collections.abc.", "").replace("typing.", "")
+            problems.append(f"`{name}` must be of type {kind}, but is {value!r:.80}.")
+    return problems
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Tell whether a value is of the type a field declares, whole numbers passing as floats."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, choice) for choice in inner)
+    if origin is typing.Literal:
+        return value in inner
+    plain = origin or hint
+    if plain in (int, float):
+        numbers = int | float if plain is float else int
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    if isinstance(value, str) and plain is not str:
+        return False  # a text is a sequence of its letters, but no one means that
+    if not isinstance(value, plain):
+        return False
+    if isinstance(value, Mapping) and len(inner) == 2:
+        return all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(inner) == 1:
+        return all(_fits(item, inner[0]) for item in value)
+    return True
 
 
 @functools.cache

@@ -27,7 +27,7 @@ Condense = Callable[[dict[str, Tensor], PackedBatch], dict[str, Tensor]]
 
 _BUDGETS = {"cpu": 4_096, "cuda": 65_536}
 _BATCHES_AT_ONCE = 64
-"""How many full batches are sorted together."""
+"""How many full batches are sorted together at most."""
 
 
 @dataclasses.dataclass
@@ -80,7 +80,7 @@ class Engine:
         """Yield each of the features with what the head says of it, in the order they come.
 
         Args:
-            features: May be endless; some thousands are read ahead.
+            features: May be endless; some are read ahead, thousands as time goes on.
             collate: Packs features, the shortest first, equally long ones in their order.
             loss: Where the loss is added up, for features with labels.
             condense: Keeps of the head's tensors what is needed; None keeps all.
@@ -112,13 +112,18 @@ class Engine:
     def _stretches(
         self, features: Iterable[Features], whole_rows: bool
     ) -> Iterator[list[Features]]:
-        """Cut a stream into stretches that are worth sorting."""
-        enough, tokens = _BATCHES_AT_ONCE * self.token_budget, 0
+        """Cut a stream into stretches that are worth sorting.
+
+        The first has one batch, each further one twice as many, so that the first answer does not
+        wait for thousands of rows.
+        """
+        enough, tokens = self.token_budget, 0
         stretch: list[Features] = []
         for feature in features:
             if tokens >= enough and not (whole_rows and feature.row == stretch[-1].row):
                 yield stretch
                 stretch, tokens = [], 0
+                enough = min(2 * enough, _BATCHES_AT_ONCE * self.token_budget)
             stretch.append(feature)
             tokens += len(feature.input_ids)
         if stretch:

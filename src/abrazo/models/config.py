@@ -8,8 +8,6 @@ checked for type and size. No value chooses a module, a path or a repository.
 import dataclasses
 import json
 import math
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -63,19 +61,9 @@ class ModelConfig(Config):
     def __post_init__(self) -> None:
         """Check every field; raise one `ConfigError` that lists all that is wrong."""
         # values can be compared only once they are of the right types
-        problems = self._wrong_types() or self._wrong_values()
+        problems = self.wrong_types() or self._wrong_values()
         if problems:
             raise ConfigError("\n".join(problems))
-
-    def _wrong_types(self) -> list[str]:
-        hints = typing.get_type_hints(type(self))
-        problems = []
-        for field in dataclasses.fields(self):
-            value, hint = getattr(self, field.name), hints[field.name]
-            if not _fits(value, hint):
-                kind = getattr(hint, "__name__", None) or str(hint)
-                problems.append(f"`{field.name}` must be of type {kind}, but is {value!r:.80}.")
-        return problems
 
     def _wrong_values(self) -> list[str]:
         """Return a line for each value that breaks a rule; families add theirs."""
@@ -171,18 +159,3 @@ def _read_labels(labels: Any, where: str) -> dict[int, str]:
             f"`id2label` of `{where}` must number its labels from 0 without a gap, but has {shown}."
         )
     return dict(sorted(numbered.items()))
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Tell whether a value of a file is of the type a field declares."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, choice) for choice in typing.get_args(hint))
-    if origin is typing.Literal:
-        return value in typing.get_args(hint)
-    plain = origin or hint
-    if plain is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if plain is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, plain)

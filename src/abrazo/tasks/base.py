@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from abrazo.config import Config
+from abrazo.config import Config, require_types
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError
 from abrazo.layers.layout import Layout
@@ -58,6 +58,18 @@ class TaskSettings(Config):
 
     max_length: int | None = None
     """The most tokens of a row; None takes what the model can read."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a mapping, such as a model folder holds.
+
+        Raises:
+            ConfigError: It is no mapping, or a field is unknown or of another type.
+        """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"The task's settings must be a mapping, but are {values!r:.80}.")
+        require_types(cls, cls.known_fields(values))
+        return super().from_dict(values)
 
 
 class Task(abc.ABC):
@@ -151,6 +163,19 @@ class Task(abc.ABC):
         Raises:
             DataError: A text is empty or no text, or a label is unknown.
         """
+
+    def choose(self, features: list[Features], *, seed: int, epoch: int) -> list[Features]:
+        """Return the features to learn from in one epoch, at least one of each row.
+
+        Evaluation takes all. What is random must depend on the seed, the epoch and the features'
+        rows alone, as in `augment`, which comes after.
+
+        Args:
+            features: All features of some rows, in order.
+            seed: The run's seed.
+            epoch: The epoch.
+        """
+        return features
 
     def augment(self, features: list[Features], *, seed: int, epoch: int) -> list[Features]:
         """Change labelled features for one epoch, as by hiding words; others stay as they are.

@@ -104,6 +104,11 @@ class TextClassification(Task):
             is_number = model.config.num_labels == 1
             problem = "regression" if is_number else "single_label_classification"
         labels = settings.labels or model.config.labels
+        if len(labels) != model.config.num_labels:
+            raise ConfigError(
+                f"The task's settings name {len(labels)} labels, but the model has "
+                f"{model.config.num_labels} classes."
+            )
         task = cls(
             settings.replace(
                 problem=problem,
