@@ -119,7 +119,7 @@ def encode(
     engine = prepared_model.engine(precision, token_budget)
     task = FeatureExtraction(FeatureExtractionSettings())
     vectors = np.empty((len(listed), width), dtype=np.float32)
-    features = _features(listed, text_prompt, recipe, model, prepared_model.raw.max_length)
+    features = _features(listed, text_prompt, recipe, model, prepared_model.raw.text_length)
     for feature, outputs in engine.run(features, task.collate):
         vectors[feature.row] = outputs["embeddings"]
     found = torch.from_numpy(vectors)[:, :truncate_dim]
@@ -155,7 +155,7 @@ def similarity(
         ConfigError: An option is wrong.
     """
     if metric is None:
-        metric = _prepare(model).recipe.similarity
+        metric = metric_of(model)
     sides = [_vectors_of(model, side, options) for side in (first, second)]
     found = compare(*(torch.atleast_2d(side) for side in sides), metric=metric)
     if sides[1].dim() == 1:
@@ -206,6 +206,15 @@ COMPARISONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "manhattan": _manhattan,
 }
 """How vectors are compared, from (N, D) and (M, D) to (N, M)."""
+
+
+def metric_of(model: PretrainedModel) -> str:
+    """Return how the model's vectors are to be compared.
+
+    Raises:
+        CheckpointError: The files in the model's folder are damaged or not understood.
+    """
+    return _prepare(model).recipe.similarity
 
 
 def prompt_name_for(model: PretrainedModel, role: Literal["query", "document"]) -> str | None:

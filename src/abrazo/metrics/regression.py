@@ -64,7 +64,7 @@ class RegressionMetrics(Metric):
         pairs = np.stack([given, truth])  # (2, N, D)
         self._add_moments(_moments(pairs))
         first = int(self._rows - pairs.shape[1])
-        self._keep(pairs, _scattered(np.arange(first, self._rows, dtype=np.uint64)))
+        self._keep(pairs, scattered(np.arange(first, self._rows, dtype=np.uint64)))
 
     def merge(self, other: Self) -> None:
         """Add what `other` has counted; a `ConfigError` unless both were made alike."""
@@ -235,7 +235,7 @@ def _ranks(values: FloatArray) -> FloatArray:
     return shared[place]
 
 
-def _scattered(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def scattered(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return well-mixed keys of whole numbers: the finaliser of SplitMix64 (Steele et al. 2014)."""
     mixed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

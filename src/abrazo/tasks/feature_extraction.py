@@ -72,7 +72,11 @@ class FeatureExtraction(Task):
         if isinstance(model, SentenceModel):
             recipe = model.recipe
             prompt = settings.prompt or recipe.prompts.get(recipe.default_prompt or "", "")
-            task.settings = settings.replace(lowercase=recipe.lowercase, prompt=prompt)
+            task.settings = settings.replace(
+                lowercase=recipe.lowercase,
+                prompt=prompt,
+                max_length=settings.max_length or model.text_length,
+            )
         task.fit_length(model)
         return task
 

@@ -11,7 +11,7 @@ from abrazo.data.rows import RowSource, as_rows
 from abrazo.errors import ConfigError, DataError
 from abrazo.models.base import PretrainedModel
 from abrazo.models.sharing import with_head
-from abrazo.tasks.auto import learn_task, task_for_model, task_type_of
+from abrazo.tasks.auto import learn_task, task_for_model, task_type, task_type_of
 from abrazo.tasks.base import Task
 from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.training.collating import CollatedTask, Collator
@@ -29,7 +29,7 @@ def settle_model(
     source: RowSource | None,
     collator: Collator | None,
 ) -> PretrainedModel:
-    """Return the model to train: a bare backbone gets a head for words to learn from plain texts.
+    """Return the model to train: a bare backbone gets its task's head, or one for plain texts.
 
     Args:
         model: The model that the user gave.
@@ -37,6 +37,8 @@ def settle_model(
         source: Training rows.
         collator: The user's own way from rows to tensors.
     """
+    if task is not None:
+        model = (task if isinstance(task, Task) else task_type(task)).adopt(model)
     if model.head_name or source is None:
         return model
     name = task.name if isinstance(task, Task) else task
