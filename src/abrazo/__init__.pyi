@@ -28,6 +28,12 @@ from abrazo.metrics import EvalPrediction as EvalPrediction
 from abrazo.metrics import Metric as Metric
 from abrazo.metrics import MultiLabelMetrics as MultiLabelMetrics
 from abrazo.metrics import RegressionMetrics as RegressionMetrics
+from abrazo.models.albert import AlbertConfig as AlbertConfig
+from abrazo.models.albert import AlbertForMaskedLM as AlbertForMaskedLM
+from abrazo.models.albert import AlbertForQuestionAnswering as AlbertForQuestionAnswering
+from abrazo.models.albert import AlbertForSequenceClassification as AlbertForSequenceClassification
+from abrazo.models.albert import AlbertForTokenClassification as AlbertForTokenClassification
+from abrazo.models.albert import AlbertModel as AlbertModel
 from abrazo.models.auto import AutoConfig as AutoConfig
 from abrazo.models.auto import AutoModel as AutoModel
 from abrazo.models.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
@@ -50,7 +56,102 @@ from abrazo.models.bert import BertForQuestionAnswering as BertForQuestionAnswer
 from abrazo.models.bert import BertForSequenceClassification as BertForSequenceClassification
 from abrazo.models.bert import BertForTokenClassification as BertForTokenClassification
 from abrazo.models.bert import BertModel as BertModel
+from abrazo.models.camembert import CamembertConfig as CamembertConfig
+from abrazo.models.camembert import CamembertForMaskedLM as CamembertForMaskedLM
+from abrazo.models.camembert import CamembertForQuestionAnswering as CamembertForQuestionAnswering
+from abrazo.models.camembert import (
+    CamembertForSequenceClassification as CamembertForSequenceClassification,
+)
+from abrazo.models.camembert import (
+    CamembertForTokenClassification as CamembertForTokenClassification,
+)
+from abrazo.models.camembert import CamembertModel as CamembertModel
 from abrazo.models.config import ModelConfig as ModelConfig
+from abrazo.models.deberta_v2 import DebertaV2Config as DebertaV2Config
+from abrazo.models.deberta_v2 import DebertaV2ForMaskedLM as DebertaV2ForMaskedLM
+from abrazo.models.deberta_v2 import DebertaV2ForQuestionAnswering as DebertaV2ForQuestionAnswering
+from abrazo.models.deberta_v2 import (
+    DebertaV2ForSequenceClassification as DebertaV2ForSequenceClassification,
+)
+from abrazo.models.deberta_v2 import (
+    DebertaV2ForTokenClassification as DebertaV2ForTokenClassification,
+)
+from abrazo.models.deberta_v2 import DebertaV2Model as DebertaV2Model
+from abrazo.models.distilbert import DistilBertConfig as DistilBertConfig
+from abrazo.models.distilbert import DistilBertForMaskedLM as DistilBertForMaskedLM
+from abrazo.models.distilbert import (
+    DistilBertForQuestionAnswering as DistilBertForQuestionAnswering,
+)
+from abrazo.models.distilbert import (
+    DistilBertForSequenceClassification as DistilBertForSequenceClassification,
+)
+from abrazo.models.distilbert import (
+    DistilBertForTokenClassification as DistilBertForTokenClassification,
+)
+from abrazo.models.distilbert import DistilBertModel as DistilBertModel
+from abrazo.models.electra import ElectraConfig as ElectraConfig
+from abrazo.models.electra import ElectraForMaskedLM as ElectraForMaskedLM
+from abrazo.models.electra import ElectraForPreTraining as ElectraForPreTraining
+from abrazo.models.electra import ElectraForQuestionAnswering as ElectraForQuestionAnswering
+from abrazo.models.electra import (
+    ElectraForSequenceClassification as ElectraForSequenceClassification,
+)
+from abrazo.models.electra import ElectraForTokenClassification as ElectraForTokenClassification
+from abrazo.models.electra import ElectraModel as ElectraModel
+from abrazo.models.gte import GteConfig as GteConfig
+from abrazo.models.gte import GteForMaskedLM as GteForMaskedLM
+from abrazo.models.gte import GteForQuestionAnswering as GteForQuestionAnswering
+from abrazo.models.gte import GteForSequenceClassification as GteForSequenceClassification
+from abrazo.models.gte import GteForTokenClassification as GteForTokenClassification
+from abrazo.models.gte import GteModel as GteModel
+from abrazo.models.modernbert import ModernBertConfig as ModernBertConfig
+from abrazo.models.modernbert import ModernBertForMaskedLM as ModernBertForMaskedLM
+from abrazo.models.modernbert import (
+    ModernBertForQuestionAnswering as ModernBertForQuestionAnswering,
+)
+from abrazo.models.modernbert import (
+    ModernBertForSequenceClassification as ModernBertForSequenceClassification,
+)
+from abrazo.models.modernbert import (
+    ModernBertForTokenClassification as ModernBertForTokenClassification,
+)
+from abrazo.models.modernbert import ModernBertModel as ModernBertModel
+from abrazo.models.mpnet import MPNetConfig as MPNetConfig
+from abrazo.models.mpnet import MPNetForMaskedLM as MPNetForMaskedLM
+from abrazo.models.mpnet import MPNetForQuestionAnswering as MPNetForQuestionAnswering
+from abrazo.models.mpnet import MPNetForSequenceClassification as MPNetForSequenceClassification
+from abrazo.models.mpnet import MPNetForTokenClassification as MPNetForTokenClassification
+from abrazo.models.mpnet import MPNetModel as MPNetModel
+from abrazo.models.nomic_bert import NomicBertConfig as NomicBertConfig
+from abrazo.models.nomic_bert import NomicBertForMaskedLM as NomicBertForMaskedLM
+from abrazo.models.nomic_bert import NomicBertForQuestionAnswering as NomicBertForQuestionAnswering
+from abrazo.models.nomic_bert import (
+    NomicBertForSequenceClassification as NomicBertForSequenceClassification,
+)
+from abrazo.models.nomic_bert import (
+    NomicBertForTokenClassification as NomicBertForTokenClassification,
+)
+from abrazo.models.nomic_bert import NomicBertModel as NomicBertModel
+from abrazo.models.roberta import RobertaConfig as RobertaConfig
+from abrazo.models.roberta import RobertaForMaskedLM as RobertaForMaskedLM
+from abrazo.models.roberta import RobertaForQuestionAnswering as RobertaForQuestionAnswering
+from abrazo.models.roberta import (
+    RobertaForSequenceClassification as RobertaForSequenceClassification,
+)
+from abrazo.models.roberta import RobertaForTokenClassification as RobertaForTokenClassification
+from abrazo.models.roberta import RobertaModel as RobertaModel
+from abrazo.models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
+from abrazo.models.xlm_roberta import XLMRobertaForMaskedLM as XLMRobertaForMaskedLM
+from abrazo.models.xlm_roberta import (
+    XLMRobertaForQuestionAnswering as XLMRobertaForQuestionAnswering,
+)
+from abrazo.models.xlm_roberta import (
+    XLMRobertaForSequenceClassification as XLMRobertaForSequenceClassification,
+)
+from abrazo.models.xlm_roberta import (
+    XLMRobertaForTokenClassification as XLMRobertaForTokenClassification,
+)
+from abrazo.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from abrazo.tasks.auto import TASKS as TASKS
 from abrazo.tasks.base import Task as Task
 from abrazo.tasks.base import TaskSettings as TaskSettings
