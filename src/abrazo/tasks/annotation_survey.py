@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from abrazo.data.rows import RowSource
 from abrazo.errors import DataError
 from abrazo.metrics.tags import MixedTagsError, Scheme, TagSet
@@ -17,6 +15,7 @@ from abrazo.tasks.annotations import (
     AnnotationReader,
     JoinWords,
     Overlaps,
+    are_spans,
     as_list,
     read_span,
 )
@@ -130,7 +129,7 @@ def _marks(rows: RowSource, column: str, text_column: str) -> tuple[dict[str, in
                 continue  # told when the row is read
             try:
                 marks = as_list(row[column], column, row.get(text_column))
-                if marks and not isinstance(marks[0], str | int | np.integer):
+                if are_spans(marks):
                     has_spans = True
                     marks = [read_span(mark, f"a span in `{column}`")[0] for mark in marks]
             except DataError as error:

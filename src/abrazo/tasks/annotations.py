@@ -15,6 +15,7 @@ Shapes: W words, S spans.
 """
 
 import re
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -95,7 +96,7 @@ class AnnotationReader:
         if not text.strip():
             raise DataError(f"`{self.text_column}` is empty. Remove or fill such rows.")
         labels = as_list(_column(row, self.label_column), self.label_column, text)
-        if labels and not isinstance(labels[0], str | int | np.integer):
+        if are_spans(labels):
             if words is not None:
                 raise DataError(
                     f"`{self.label_column}` holds spans of characters, but `{self.text_column}` "
@@ -208,13 +209,24 @@ def as_list(value: Any, column: str, text: Any) -> list[Any]:
         if is_letters and set(value) <= set("BIMELSUO"):
             return list(value)
         return value.split()
-    if isinstance(value, Mapping) and all(_is_list(each) for each in value.values()):
-        return [
-            dict(zip(value, each, strict=True)) for each in zip(*value.values(), strict=True)
-        ]  # columns in place of rows, as `datasets` gives them
+    if isinstance(value, Mapping) and all(map(_is_list, value.values())):
+        return _turned(value, column)
     if not _is_list(value):
         raise DataError(f"`{column}` must be a list of labels or of spans, but is {value!r:.80}.")
     return list(value)
+
+
+def are_spans(labels: Sequence[Any]) -> bool:
+    """Tell whether a row's labels are spans; else they are tags."""
+    return bool(len(labels)) and (isinstance(labels[0], Mapping) or _is_list(labels[0]))
+
+
+def _turned(columns: Mapping[str, Any], column: str) -> list[Any]:
+    """Return columns as a list of mappings; `datasets` gives lists of mappings as columns."""
+    if len(set(map(len, columns.values()))) > 1:
+        sizes = ", ".join(f"{len(values)} `{name}`" for name, values in columns.items())
+        raise DataError(f"`{column}` holds columns of different lengths: {sizes}.")
+    return [dict(zip(columns, each, strict=True)) for each in zip(*columns.values(), strict=True)]
 
 
 def read_span(item: Any, where: str) -> tuple[str, int, int, str | None]:
@@ -313,9 +325,11 @@ def _longest(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]
     """Return spans of which none overlap, longer ones going before shorter ones."""
     kept: list[tuple[int, int, int]] = []
     for span in sorted(spans, key=lambda span: (span[0] - span[1], span)):
-        if all(span[1] <= other[0] or other[1] <= span[0] for other in kept):
-            kept.append(span)
-    return sorted(kept)
+        place = bisect(kept, span)
+        is_after = place == 0 or kept[place - 1][1] <= span[0]
+        if is_after and (place == len(kept) or span[1] <= kept[place][0]):
+            kept.insert(place, span)
+    return kept
 
 
 def _column(row: Mapping[str, Any], column: str) -> Any:
