@@ -8,10 +8,11 @@ Shapes: C labels.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from torch import Tensor
 
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, DataError, did_you_mean
@@ -30,6 +31,9 @@ LABEL_COLUMNS = ("label", "labels", "category", "class", "sentiment", "intent", 
 
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
 
+_NAMES = ("text", "whole number", "truth value")
+"""Kinds of values that name a class."""
+_LARGEST = float(np.finfo(np.float32).max)
 _SCANNED_AT_ONCE = 10_000
 _MOST_LISTED = 20
 
@@ -167,13 +171,27 @@ class TextClassification(Task):
         """Turn each row into one stretch of tokens, cut at `max_length`."""
         settings = self.settings
         assert settings.text_column is not None
+        pair_column = settings.pair_column or PAIR_COLUMNS[0]
+        are_pairs = [settings.pair_column is not None or pair_column in row for row in rows]
+        if len(set(are_pairs)) > 1:  # a text alone is not a pair with nothing
+            found: dict[int, Features] = {}
+            for kind in (False, True):
+                places = [place for place, is_pair in enumerate(are_pairs) if is_pair is kind]
+                some = self.encode(
+                    [rows[place] for place in places],
+                    [numbers[place] for place in places],
+                    tokenizer,
+                    with_labels=with_labels,
+                    origin=origin,
+                )
+                found.update(zip(places, some, strict=True))
+            return [found[place] for place in range(len(rows))]
         texts = [
             _text_of(row, settings.text_column, number, origin, may_be_empty=not with_labels)
             for row, number in zip(rows, numbers, strict=True)
         ]
-        pair_column = settings.pair_column or PAIR_COLUMNS[0]
         pairs = None
-        if settings.pair_column is not None or any(pair_column in row for row in rows):
+        if any(are_pairs):
             pairs = [
                 _text_of(row, pair_column, number, origin, may_be_empty=True)
                 for row, number in zip(rows, numbers, strict=True)
@@ -205,19 +223,15 @@ class TextClassification(Task):
         if column not in row:
             there = ", ".join(f"`{name}`" for name in row)
             raise DataError(f"{origin(number)}: there is no column `{column}`, only {there}.")
-        value = row[column]
+        value = _plain(row[column])
         if self.problem == "regression":
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not _is_there(value)
-            ):
+            if _kind(value) not in ("whole number", "fraction") or not abs(value) < _LARGEST:
                 raise DataError(
                     f"{origin(number)}: `{column}` must be a number, but is {value!r:.80}."
                 )
             return np.float32(value)
         if self.problem == "multi_label_classification":
-            if isinstance(value, str) or not isinstance(value, Iterable):
+            if _kind(value) != "list":
                 raise DataError(
                     f"{origin(number)}: `{column}` must be a list, but is {value!r:.80}."
                 )
@@ -227,16 +241,16 @@ class TextClassification(Task):
         return np.int64(self._class_of(value, number, origin))
 
     def _class_of(self, value: Any, number: int, origin: Callable[[int], str]) -> int:
-        found = self._number_of.get(label_name(value)) if _is_there(value) else None
+        found = self._number_of.get(label_name(value)) if _kind(value) in _NAMES else None
         if found is not None:
             return found
         if isinstance(value, int) and 0 <= value < len(self.labels) and self._names_are_words():
             return value
         listed = ", ".join(self.labels[:_MOST_LISTED]) + ", ..." * (len(self.labels) > _MOST_LISTED)
-        shown = f'"{value}"' if isinstance(value, str) else repr(value)
+        shown = f'"{value:.80}"' if isinstance(value, str) else f"{value!r:.80}"
         raise DataError(
             f"{origin(number)}: label {shown} is not one of the model's labels ({listed})."
-            f"{did_you_mean(str(value), self.labels)}"
+            f"{did_you_mean(str(value)[:80], self.labels)}"
         )
 
     def _names_are_words(self) -> bool:
@@ -273,7 +287,8 @@ class TextClassification(Task):
         """Turn (..., C) logits into probabilities: of one class, or of each label by itself."""
         wide = logits.astype(np.float64)
         if self.problem == "multi_label_classification":
-            return 1 / (1 + np.exp(-wide))
+            chances: np.ndarray = np.exp(-np.logaddexp(0, -wide))
+            return chances
         shifted = np.exp(wide - wide.max(-1, keepdims=True))
         shares: np.ndarray = shifted / shifted.sum(-1, keepdims=True)
         return shares
@@ -322,7 +337,7 @@ def _column_values(rows: RowSource, column: str) -> Iterator[tuple[int, Any]]:
     for start in range(0, len(rows), _SCANNED_AT_ONCE):
         numbers = range(start, min(start + _SCANNED_AT_ONCE, len(rows)))
         for number, row in zip(numbers, rows.rows(numbers), strict=True):
-            yield number, row.get(column)
+            yield number, _plain(row.get(column))
 
 
 def _survey(
@@ -334,6 +349,7 @@ def _survey(
         DataError: A label is missing, labels are of several kinds, or there is only one class.
     """
     kinds: dict[str, int] = {}
+    item_kinds: dict[str, int] = {}
     values: set[Any] = set()
     for number, value in _column_values(rows, column):
         kind = _kind(value)
@@ -341,12 +357,21 @@ def _survey(
             raise DataError(
                 f"{rows.origin(number)}: `{column}` is missing. Remove or fill such rows."
             )
-        if kind not in kinds:
-            kinds[kind] = number
+        if kind not in (*_NAMES, "fraction", "list"):
+            raise DataError(
+                f"{rows.origin(number)}: `{column}` must be a text, a number, a truth value or a "
+                f"list of labels, but is of type {kind}."
+            )
+        kinds.setdefault(kind, number)
         if kind == "list":
+            _require_names(value, rows.origin(number), column)
+            for item in value:
+                item_kinds.setdefault(_kind(item), number)
             values.update(value)
         elif kind != "fraction":
             values.add(value)
+    if len(item_kinds) > 1:
+        raise DataError(_mixed(f"The labels in the lists of `{column}`", item_kinds, rows))
     problem = settings.problem or _problem_of(kinds, column, rows)
     if problem == "regression":
         return problem, ("score",)
@@ -366,6 +391,26 @@ def _survey(
     return problem, labels
 
 
+def _require_names(labels: Collection[Any], where: str, column: str) -> None:
+    """Check that a list names the labels that apply, each once.
+
+    Raises:
+        DataError: It holds something else, or names a label twice, as a list of marks would.
+    """
+    wrong = [item for item in labels if _kind(item) not in _NAMES]
+    if wrong or len(set(labels)) < len(labels):
+        reason = f"holds {wrong[0]!r:.80}" if wrong else "names a label twice"
+        raise DataError(
+            f"{where}: a list in `{column}` must name the labels that apply, but this one {reason}."
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of numpy and torch as Python's own, and their arrays as lists."""
+    is_array = isinstance(value, np.generic | np.ndarray | Tensor)
+    return value.tolist() if is_array else value
+
+
 def _kind(value: Any) -> str:
     if not _is_there(value):
         return "missing"
@@ -377,7 +422,8 @@ def _kind(value: Any) -> str:
         return "whole number"
     if isinstance(value, float):
         return "fraction"
-    return "list" if isinstance(value, Iterable) else type(value).__name__
+    is_list = isinstance(value, Collection) and not isinstance(value, bytes | Mapping)
+    return "list" if is_list else type(value).__name__
 
 
 def _problem_of(kinds: Mapping[str, int], column: str, rows: RowSource) -> Problem:
@@ -387,5 +433,9 @@ def _problem_of(kinds: Mapping[str, int], column: str, rows: RowSource) -> Probl
         return "multi_label_classification"
     if len(kinds) == 1 and "list" not in kinds:
         return "single_label_classification"
+    raise DataError(_mixed(f"The labels in `{column}`", kinds, rows))
+
+
+def _mixed(what: str, kinds: Mapping[str, int], rows: RowSource) -> str:
     where = "; ".join(f"{kind} in {rows.origin(number)}" for kind, number in kinds.items())
-    raise DataError(f"The labels in `{column}` must all be of one kind, but are: {where}.")
+    return f"{what} must all be of one kind, but are: {where}."
