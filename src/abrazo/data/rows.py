@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from abrazo.data.dataset import Dataset, DatasetDict
 from abrazo.data.features import shown
+from abrazo.data.squad import flat_questions, is_document
 from abrazo.errors import DataError
 
 Row = dict[str, Any]
@@ -39,15 +40,24 @@ def as_rows(data: object) -> RowSource:
     Args:
         data: A `Dataset` or another `RowSource`, a list of dicts, a dict of columns, a pandas or
             polars DataFrame, an Arrow table, a `datasets.Dataset`, or anything with `__len__` and
-            `__getitem__` that returns dicts, such as a `torch.utils.data.Dataset`.
+            `__getitem__` that returns dicts, such as a `torch.utils.data.Dataset`. Questions
+            nested as in SQuAD's files become a row each.
 
     Raises:
         DataError: It is none of these, has no rows, or its rows are not dicts.
     """
-    source = _as_rows(data)
+    source = _flat(_as_rows(data))
     if not len(source):
         raise DataError(f"The data has no rows: {_named(data)} of length 0.")
     return source
+
+
+def _flat(source: RowSource) -> RowSource:
+    """Return the questions of nested rows; rows that are computed are not looked at."""
+    in_memory = isinstance(source, Dataset | _HubRows) or (
+        isinstance(source, _IndexedRows) and source.is_in_memory
+    )
+    return flat_questions(source) if in_memory else source
 
 
 def _as_rows(data: object) -> RowSource:
@@ -63,7 +73,7 @@ def _as_rows(data: object) -> RowSource:
     if isinstance(data, pa.Table):
         return Dataset.from_arrow(data)
     if isinstance(data, Mapping):
-        return _from_mapping(data)
+        return _IndexedRows(data["data"]) if is_document(data) else _from_mapping(data)
     library = type(data).__module__.partition(".")[0]
     if library == "pandas" and hasattr(data, "columns"):
         return Dataset.from_pandas(data)
@@ -90,10 +100,15 @@ class _IndexedRows:
         return len(self._data)
 
     @property
+    def is_in_memory(self) -> bool:
+        """Whether the rows are a list; others may be computed when they are asked for."""
+        return isinstance(self._data, Sequence)
+
+    @property
     def column_names(self) -> list[str]:
         """Names in the rows of a list, or in the first row where reading all would take long."""
         if self._column_names is None:
-            count = len(self) if isinstance(self._data, Sequence) else 1
+            count = len(self) if self.is_in_memory else 1
             rows = self.rows(range(min(count, len(self))))
             self._column_names = list(dict.fromkeys(name for row in rows for name in row))
         return self._column_names

@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 
-from abrazo.errors import ConfigError
+from abrazo.errors import ConfigError, DataError
 from abrazo.inference.engine import Engine
 from abrazo.inference.evaluation import predict_items
 from abrazo.layers.devices import find_device
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.auto import task_type
-from abrazo.tasks.base import Task
+from abrazo.tasks.base import Task, row_name
 from abrazo.tasks.masked_lm import MaskedLM
+from abrazo.tasks.question_answering import QuestionAnswering
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -63,14 +64,22 @@ class Pipeline:
         """
         if isinstance(inputs, str | tuple | Mapping):
             return next(self.stream([inputs], top_k=top_k))
+        if isinstance(inputs, bytes) or not (isinstance(inputs, Iterable) or _has_length(inputs)):
+            raise DataError(f"A text, or many of them, is wanted, not {inputs!r:.80}.")
         answers = self.stream(inputs, top_k=top_k)
         return list(answers) if isinstance(inputs, Sequence) or _has_length(inputs) else answers
 
     def stream(self, inputs: Iterable[Any], *, top_k: int | None = 1) -> Iterator[Any]:
         """Answer inputs as they come, in order."""
-        rows = (self.task.as_row(item) for item in inputs)
+        rows = (self._row(number, item) for number, item in enumerate(inputs))
         for prediction in predict_items(self.engine, self.task, rows, self.tokenizer):
             yield self.task.answer(prediction, top_k=top_k)
+
+    def _row(self, number: int, item: Any) -> Mapping[str, Any]:
+        try:
+            return self.task.as_row(item)
+        except DataError as error:
+            raise DataError(f"{row_name(number)}: {error}") from error
 
     def __repr__(self) -> str:
         name, precision = type(self.engine.model).__name__, self.engine.precision
@@ -135,6 +144,10 @@ def _pipeline_type(kind: type[Task]) -> type[Pipeline]:
         from abrazo.inference.fill_mask import FillMaskPipeline  # it is built on this module
 
         return FillMaskPipeline
+    if kind is QuestionAnswering:
+        from abrazo.inference.question_answering import QuestionAnsweringPipeline
+
+        return QuestionAnsweringPipeline
     return Pipeline
 
 

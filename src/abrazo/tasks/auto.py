@@ -7,14 +7,20 @@ from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, one_of
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Task, TaskSettings
+from abrazo.tasks.feature_extraction import FeatureExtraction
 from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.tasks.pretraining import NextSentence, Pretraining
+from abrazo.tasks.question_answering import QuestionAnswering
+from abrazo.tasks.sentence_similarity import SentenceSimilarity
 from abrazo.tasks.text_classification import TextClassification
 from abrazo.tasks.token_classification import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
     "text-classification": TextClassification,
     "token-classification": TokenClassification,
+    "question-answering": QuestionAnswering,
+    "sentence-similarity": SentenceSimilarity,
+    "feature-extraction": FeatureExtraction,
     "fill-mask": MaskedLM,
     "pretraining": Pretraining,
     "next-sentence-prediction": NextSentence,
@@ -29,8 +35,8 @@ ALIASES = {
 }
 """Other names of a task that the ecosystem uses."""
 
-BY_HEAD = {task.head_name: name for name, task in TASKS.items()}
-"""The task that a head learns unless the model says otherwise."""
+BY_HEAD = {task.head_name: name for name, task in reversed(TASKS.items())}
+"""The task that a head learns unless the model says otherwise; the first in the table."""
 
 
 def task_type(name: str) -> type[Task]:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from abrazo.data.dataset import Dataset
 from abrazo.data.rows import RowSource, as_rows
 from abrazo.data.sampling import EpochSampler
+from abrazo.data.squad import NestedQuestions
 from abrazo.errors import DataError
 from abrazo.heads.base import IGNORED_LABEL
 from abrazo.layers.packing import PackedBatch
@@ -239,6 +240,7 @@ class Feeder:
         """Return the batch of some rows, or several where rows have several features."""
         if self.collator is None:
             features = [feature for part in parts for feature in part]
+            features = self.task.choose(features, seed=self.seed, epoch=epoch)
             features = self.task.augment(features, seed=self.seed, epoch=epoch)
             # long texts, which have several features, must not take more memory than short ones
             size = len(features) if self.task.keeps_rows_whole else self.batch_size
@@ -276,7 +278,8 @@ def _as_is(row: Row) -> Row:
 
 def computes_rows(data: object, source: RowSource) -> bool:
     """Return whether the rows come from a user's `__getitem__`, not from memory."""
-    if source is data or isinstance(source, Dataset) or isinstance(data, Sequence):
+    is_table = isinstance(source, Dataset | NestedQuestions)
+    if source is data or is_table or isinstance(data, Sequence):
         return False
     return type(data).__module__.partition(".")[0] != "datasets"
 

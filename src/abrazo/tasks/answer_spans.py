@@ -1,0 +1,191 @@
+"""From scores of tokens to answers: the best spans of all windows of a context, and no answer.
+
+In each window the scores are turned into probabilities over the tokens of the context and the first
+token, [CLS], which stands for no answer in this window. A span scores the probability of its start
+times that of its end, and the best spans of all windows are compared. That there is no answer
+scores what [CLS] scores in the window that is least sure of it.
+
+Source: Devlin et al. 2018, BERT, sections 4.2 and 4.3, but with probabilities in place of logits,
+which makes windows comparable; within one window the order is the same.
+
+Shapes: T tokens of a window, n tokens of the context that it shows, N tokens of the context,
+L the most tokens of an answer.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from abrazo.tasks.windows import Window
+
+Floats = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+_FIRST_LOOK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRow:
+    """What is remembered of a row to make its answer."""
+
+    context: str
+    places: npt.NDArray[np.int32]
+    """(N, 2) the characters of each token."""
+    answers: tuple[str, ...] | None
+    """The right answers; None without labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowScores:
+    """What the model says of one window."""
+
+    first: int
+    """Number, in the context, of the first token shown."""
+    starts: Floats
+    """(n,) logarithms of the probabilities that the answer starts at each token."""
+    ends: Floats
+    """(n,) the same for its end."""
+    nothing: float
+    """Logarithm of the probability that there is no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPrediction:
+    """What the model says of a row."""
+
+    row: ContextRow
+    windows: tuple[WindowScores, ...]
+
+    @property
+    def nothing(self) -> float:
+        """Logarithm of the probability that there is no answer in any window."""
+        return min(window.nothing for window in self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAnswer:
+    """An answer; the empty one says that there is none."""
+
+    text: str
+    start: int
+    """Its first character in the context."""
+    score: float
+    """Logarithm of its probability."""
+
+
+def score_window(
+    window: Window, start_logits: npt.NDArray[np.floating], end_logits: npt.NDArray[np.floating]
+) -> WindowScores:
+    """Turn (T,) logits of a window into probabilities of what can be an answer."""
+    starts, ends = (
+        _log_softmax(np.append(logits[:1], logits[window.shown_places]).astype(np.float64))
+        for logits in (start_logits, end_logits)
+    )
+    return WindowScores(window.start, starts[1:], ends[1:], float(starts[0] + ends[0]))
+
+
+def find_answers(
+    prediction: AnswerPrediction,
+    count: int | None,
+    *,
+    max_tokens: int,
+    null_threshold: float | None,
+) -> list[FoundAnswer]:
+    """Return the best answers, no text twice, the best first.
+
+    Args:
+        prediction: What the model says of the row.
+        count: How many; None gives all.
+        max_tokens: Tokens that an answer has at most.
+        null_threshold: How much likelier no answer must be than an answer to go before it, as a
+            difference of logarithms; None leaves it out.
+    """
+    best: list[FoundAnswer] = []
+    nothing = None
+    if null_threshold is not None:
+        nothing = FoundAnswer("", 0, prediction.nothing)
+    for found in _distinct(prediction, max_tokens):
+        if nothing is not None and found.score < nothing.score - (null_threshold or 0.0):
+            best.append(nothing)
+            nothing = None
+        if count is not None and len(best) >= count:
+            return best[:count]
+        best.append(found)
+    if nothing is not None or not best:
+        best.append(nothing or FoundAnswer("", 0, -np.inf))
+    return best[:count]
+
+
+def best_spans(
+    windows: Sequence[WindowScores], max_tokens: int
+) -> Iterator[tuple[int, int, float]]:
+    """Yield spans as first token, last token and score, the best first; equals in their order.
+
+    A span that several windows show comes once for each.
+
+    Args:
+        windows: All windows of a context.
+        max_tokens: Tokens that a span has at most.
+    """
+    tables = [_span_scores(window, max_tokens) for window in windows]  # (n, L) each
+    scores = np.concatenate([table.ravel() for table in tables])
+    firsts = np.concatenate(
+        [
+            np.repeat(np.arange(len(t)) + w.first, t.shape[1])
+            for w, t in zip(windows, tables, strict=True)
+        ]
+    )
+    lengths = np.concatenate([np.tile(np.arange(t.shape[1]), len(t)) for t in tables])
+    possible = np.flatnonzero(scores > -np.inf)
+    given, size = 0, _FIRST_LOOK
+    while given < len(possible):
+        size = min(size, len(possible))
+        least = -np.partition(-scores[possible], size - 1)[size - 1]
+        chosen = possible[scores[possible] >= least]  # with all that equal the last
+        order = chosen[np.argsort(-scores[chosen], kind="stable")]
+        for place in order[given:].tolist():
+            first = int(firsts[place])
+            yield first, first + int(lengths[place]), float(scores[place])
+        given, size = len(order), 8 * len(order)
+
+
+def _span_scores(window: WindowScores, max_tokens: int) -> Floats:
+    """Return (n, L) scores of spans by first token and by how many tokens follow it."""
+    longest = max(min(max_tokens, len(window.ends)), 1)
+    padded = np.append(window.ends, np.full(longest - 1, -np.inf))
+    if not len(window.ends):
+        return np.empty((0, longest))
+    ends = np.lib.stride_tricks.sliding_window_view(padded, longest)
+    scores: Floats = window.starts[:, None] + ends
+    return scores
+
+
+def _distinct(prediction: AnswerPrediction, max_tokens: int) -> Iterator[FoundAnswer]:
+    """Yield answers without spaces around them, each text once."""
+    row, seen = prediction.row, set[str]()
+    for first, last, score in best_spans(prediction.windows, max_tokens):
+        start, end = int(row.places[first, 0]), int(row.places[last, 1])
+        whole = row.context[start:end]
+        text = whole.strip()
+        if text and text not in seen:
+            seen.add(text)
+            yield FoundAnswer(text, start + len(whole) - len(whole.lstrip()), score)
+
+
+def token_span(places: npt.NDArray[np.int32], start: int, end: int) -> tuple[int, int] | None:
+    """Return the first and the last token that show the characters from `start` up to `end`.
+
+    None where no token shows them, as where the tokenizer drops such characters.
+    """
+    ends = np.maximum.accumulate(places[:, 1])
+    first = int(np.searchsorted(ends, start, side="right"))
+    last = int(np.searchsorted(places[:, 0], end, side="left")) - 1
+    return (first, last) if first <= last else None
+
+
+def _log_softmax(values: Floats) -> Floats:
+    shifted = values - values.max()
+    scores: Floats = shifted - np.log(np.exp(shifted).sum())
+    return scores
