@@ -34,9 +34,22 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     "abrazo.config": ("Config",),
     "abrazo.data.dataset": ("Dataset", "DatasetDict", "concatenate_datasets"),
     "abrazo.data.loading": ("load_dataset",),
+    "abrazo.data.collate": (
+        "DataCollatorForLanguageModeling",
+        "DataCollatorForSeq2Seq",
+        "DataCollatorForTokenClassification",
+        "DataCollatorWithPadding",
+    ),
+    "abrazo.data.corpus": ("Corpus",),
+    "abrazo.data.sentence_pairs": ("SentencePairs",),
+    "abrazo.data.text_datasets": (
+        "LineByLineTextDataset",
+        "TextDataset",
+    ),
     "abrazo.tokenization.auto": ("AutoTokenizer",),
     "abrazo.tokenization.bert": ("BertTokenizer",),
     "abrazo.tokenization.tokenizer": ("Tokenizer",),
+    "abrazo.tokenization.training": ("train_tokenizer",),
     "abrazo.heads.outputs": (
         "BackboneOutput",
         "MaskedLMOutput",
@@ -174,6 +187,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     "abrazo.training.callbacks.base": ("Callback",),
     "abrazo.training.callbacks.early_stopping": ("EarlyStoppingCallback",),
     "abrazo.training.fit": ("fit",),
+    "abrazo.training.pretraining": ("PretrainingArguments", "PretrainingOptions", "pretrain"),
     "abrazo.training.trainer": ("Trainer",),
 }
 """The public names, by the module each one is in. `__init__.pyi` tells them to type checkers."""

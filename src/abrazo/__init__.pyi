@@ -1,10 +1,20 @@
 """The public names, for type checkers and editors; a test holds them equal to `__init__.py`."""
 
 from abrazo.config import Config as Config
+from abrazo.data.collate import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
+from abrazo.data.collate import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
+from abrazo.data.collate import (
+    DataCollatorForTokenClassification as DataCollatorForTokenClassification,
+)
+from abrazo.data.collate import DataCollatorWithPadding as DataCollatorWithPadding
+from abrazo.data.corpus import Corpus as Corpus
 from abrazo.data.dataset import Dataset as Dataset
 from abrazo.data.dataset import DatasetDict as DatasetDict
 from abrazo.data.dataset import concatenate_datasets as concatenate_datasets
 from abrazo.data.loading import load_dataset as load_dataset
+from abrazo.data.sentence_pairs import SentencePairs as SentencePairs
+from abrazo.data.text_datasets import LineByLineTextDataset as LineByLineTextDataset
+from abrazo.data.text_datasets import TextDataset as TextDataset
 from abrazo.errors import AbrazoError as AbrazoError
 from abrazo.errors import CheckpointError as CheckpointError
 from abrazo.errors import ConfigError as ConfigError
@@ -162,10 +172,14 @@ from abrazo.tasks.text_classification import (
 from abrazo.tokenization.auto import AutoTokenizer as AutoTokenizer
 from abrazo.tokenization.bert import BertTokenizer as BertTokenizer
 from abrazo.tokenization.tokenizer import Tokenizer as Tokenizer
+from abrazo.tokenization.training import train_tokenizer as train_tokenizer
 from abrazo.training.arguments import TrainingArguments as TrainingArguments
 from abrazo.training.callbacks.base import Callback as Callback
 from abrazo.training.callbacks.early_stopping import EarlyStoppingCallback as EarlyStoppingCallback
 from abrazo.training.fit import fit as fit
+from abrazo.training.pretraining import PretrainingArguments as PretrainingArguments
+from abrazo.training.pretraining import PretrainingOptions as PretrainingOptions
+from abrazo.training.pretraining import pretrain as pretrain
 from abrazo.training.trainer import Trainer as Trainer
 
 __version__: str

@@ -74,11 +74,14 @@ class SentencePairs:
             if self.negatives == "swapped":
                 first, second = second, first
             else:
-                second = self._random_text(block, draw)
+                second = self._random_text(block, len(second), draw)
         return {"text": first, "text_pair": second, "next_sentence_label": label}
 
-    def _random_text(self, block: int, draw: np.random.Generator) -> str:
-        """Return a stretch of another document, from one of its sentences on."""
+    def _random_text(self, block: int, length: int, draw: np.random.Generator) -> str:
+        """Return sentences of another document, about as long as the true second text is.
+
+        Were random texts longer or shorter, lengths alone would give the answer.
+        """
         document = self.corpus.document(block)
         for _ in range(_TRIES):
             other = int(draw.random() * len(self.corpus))
@@ -89,7 +92,10 @@ class SentencePairs:
             other = others[0]
         text = self.corpus.text(other)
         spans = sentence_spans(text)
-        return text[spans[int(draw.random() * len(spans))].start :]
+        first = int(draw.random() * len(spans))
+        start = spans[first].start
+        ends = [span.stop for span in spans[first:]]
+        return text[start : next((end for end in ends if end - start >= length), ends[-1])]
 
 
 def _halved(text: str, draw: np.random.Generator) -> tuple[str, str]:
