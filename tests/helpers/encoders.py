@@ -120,6 +120,11 @@ def assert_same_answers(
             is_by_token = mine.shape[:2] == mask.shape
             here = mask.bool() if is_by_token else ...
             torch.testing.assert_close(mine[here], yours[here], atol=atol, rtol=atol)
+    with torch.no_grad():  # other kernels
+        again = ours(**inputs)
+    for name in again.keys():  # noqa: SIM118
+        here = mask.bool() if again[name].shape[:2] == mask.shape else ...
+        torch.testing.assert_close(again[name][here], found[name][here], atol=atol, rtol=atol)
     if not head:
         return
     assert found.loss is not None

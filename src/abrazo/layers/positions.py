@@ -95,11 +95,17 @@ def rotate(joint: Tensor, rotation: Rotation) -> Tensor:
     """Turn queries and keys of (T, 3, H, D) by the angles; values stay.
 
     An element of the first half of a head is turned together with the one of the second half.
+    Without gradients the result takes the place of `joint`.
     """
     cosines, sines = (table.to(joint.dtype) for table in rotation)
     first, second = joint[:, :2].chunk(2, -1)  # (T, 2, H, D / 2) each
-    turned = torch.cat([first * cosines - second * sines, second * cosines + first * sines], -1)
-    return torch.cat([turned, joint[:, 2:]], 1)
+    real = torch.addcmul(first * cosines, second, sines, value=-1)
+    imaginary = torch.addcmul(second * cosines, first, sines)
+    if torch.is_grad_enabled():
+        return torch.cat([torch.cat([real, imaginary], -1), joint[:, 2:]], 1)
+    first.copy_(real)
+    second.copy_(imaginary)
+    return joint
 
 
 def two_sided_buckets(distance: Tensor, num_buckets: int = 32, farthest: int = 128) -> Tensor:

@@ -82,9 +82,9 @@ class ModelConfig(Config):
                 problems.append(f"`{field.name}` must be from 0 to 1, but is {value!r}.")
         if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
             problems.append(one_of("`problem_type`", self.problem_type, PROBLEM_TYPES))
-        layers = getattr(self, "num_hidden_layers", 0)
-        if isinstance(layers, int) and layers > _MAX_LAYERS:
-            problems.append(f"`num_hidden_layers` must be at most {_MAX_LAYERS}, but is {layers}.")
+        for name in ("num_hidden_layers", "n_layers"):
+            if (layers := getattr(self, name, 0)) > _MAX_LAYERS:
+                problems.append(f"`{name}` must be at most {_MAX_LAYERS}, but is {layers}.")
         return problems
 
     @property
