@@ -19,10 +19,11 @@ from abrazo.cli.loading import Columns, Format, InferenceOptions, load_pipeline
 from abrazo.cli.options import with_options
 from abrazo.data.loading import read_table
 from abrazo.data.readers.formats import ReadOptions
+from abrazo.data.rows import RowSource
+from abrazo.data.squad import flat_questions
 from abrazo.errors import DataError
 
 if TYPE_CHECKING:
-    from abrazo.data.dataset import Dataset
     from abrazo.inference.evaluation import Evaluation
     from abrazo.inference.pipeline import Pipeline
     from abrazo.metrics.classification import ClassificationDetails
@@ -64,7 +65,7 @@ def evaluate(
     from abrazo.inference.evaluation import evaluate_rows
 
     started = datetime.datetime.now().astimezone()
-    rows = read_table(file, format=input_format, options=read)
+    rows = flat_questions(read_table(file, format=input_format, options=read))
     pipeline = load_pipeline(model, columns, inference)
     found = evaluate_rows(pipeline.engine, pipeline.task, rows, pipeline.tokenizer)
     figures = figures_of(found)
@@ -119,7 +120,7 @@ def show_figures(found: "Evaluation", console: Console) -> None:
 
 def report_of(
     pipeline: "Pipeline",
-    rows: "Dataset",
+    rows: RowSource,
     found: "Evaluation",
     *,
     title: str,
@@ -159,7 +160,7 @@ def report_of(
         details=details,
         mistakes=[
             Mistake(
-                text=_text_of(rows[wrong.number], task.settings.to_dict()),
+                text=_text_of(rows.rows([wrong.number])[0], task.settings.to_dict()),
                 label=wrong.label,
                 predicted=wrong.predicted,
                 score=wrong.score,

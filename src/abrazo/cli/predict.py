@@ -23,6 +23,7 @@ from abrazo.cli.streams import (
 )
 from abrazo.data.loading import read_table
 from abrazo.data.readers.formats import ReadOptions, format_of
+from abrazo.data.squad import flat_questions
 from abrazo.data.writing import write_table
 from abrazo.errors import ConfigError, DataError
 
@@ -76,7 +77,8 @@ def predict(
         pipeline = load_pipeline(model, columns, inference)
         sources = _arriving_sources(pipeline.task, streamed == "text", read.encoding)
     else:
-        table = read_table(input, format=input_format, options=read)  # before the model: it is fast
+        rows = read_table(input, format=input_format, options=read)  # before the model: it is fast
+        table = flat_questions(rows)
         pipeline = load_pipeline(model, columns, inference)
         sources = iter([_TaskRows(pipeline.task, table.rows, len(table), table.origin)])
     started, answered = time.perf_counter(), _Answers(pipeline, top_k or None, written == "text")

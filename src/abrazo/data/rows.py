@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from abrazo.data.dataset import Dataset, DatasetDict
 from abrazo.data.features import shown
-from abrazo.data.squad import flat_questions, is_document
+from abrazo.data.squad import NESTED_COLUMNS, flat_questions, is_document, is_nested
 from abrazo.errors import DataError
 
 Row = dict[str, Any]
@@ -53,11 +53,10 @@ def as_rows(data: object) -> RowSource:
 
 
 def _flat(source: RowSource) -> RowSource:
-    """Return the questions of nested rows; rows that are computed are not looked at."""
-    in_memory = isinstance(source, Dataset | _HubRows) or (
-        isinstance(source, _IndexedRows) and source.is_in_memory
-    )
-    return flat_questions(source) if in_memory else source
+    """Return the questions of nested rows; rows that may be computed are not looked at."""
+    if isinstance(source, _IndexedRows) and is_nested(source.first_in_memory()):
+        source = Dataset.from_list(source.rows(range(len(source))))
+    return flat_questions(source) if isinstance(source, Dataset) else source
 
 
 def _as_rows(data: object) -> RowSource:
@@ -99,16 +98,15 @@ class _IndexedRows:
     def __len__(self) -> int:
         return len(self._data)
 
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether the rows are a list; others may be computed when they are asked for."""
-        return isinstance(self._data, Sequence)
+    def first_in_memory(self) -> object:
+        """Return the first row of a list; None where reading a row may take long."""
+        return self._data[0] if isinstance(self._data, Sequence) and len(self) else None
 
     @property
     def column_names(self) -> list[str]:
         """Names in the rows of a list, or in the first row where reading all would take long."""
         if self._column_names is None:
-            count = len(self) if self.is_in_memory else 1
+            count = len(self) if isinstance(self._data, Sequence) else 1
             rows = self.rows(range(min(count, len(self))))
             self._column_names = list(dict.fromkeys(name for row in rows for name in row))
         return self._column_names
@@ -134,6 +132,10 @@ class _IndexedRows:
 
 class _HubRows(_IndexedRows):
     """Rows of a `datasets.Dataset`, which reads many rows faster than one by one."""
+
+    def first_in_memory(self) -> object:
+        """Return the first row where it may hold nested questions, else None."""
+        return self.rows([0])[0] if set(self.column_names) & set(NESTED_COLUMNS) else None
 
     @property
     def column_names(self) -> list[str]:

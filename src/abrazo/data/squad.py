@@ -12,7 +12,7 @@ Shapes: Q questions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,7 @@ from numpy.typing import NDArray
 from abrazo.data.dataset import Dataset
 from abrazo.errors import DataError
 
-if TYPE_CHECKING:
-    from abrazo.data.rows import RowSource
-
-_LEVELS = ("data", "paragraphs", "qas")
+NESTED_COLUMNS = ("data", "paragraphs", "qas")
 """Columns that hold the next level, from the outside in."""
 
 
@@ -44,7 +41,7 @@ class NestedQuestions:
         self._dataset = dataset
         table, levels = dataset.to_arrow(), list[pa.Table]()
         parents: list[NDArray[np.int64]] = []
-        for name in _LEVELS:
+        for name in NESTED_COLUMNS:
             if not _has_objects(table.schema, name):
                 continue
             rest = table.drop_columns([name])
@@ -88,36 +85,35 @@ class NestedQuestions:
         return f"{self._dataset.origin(outer)}, {told}"
 
 
-def flat_questions(source: "RowSource") -> "RowSource":
-    """Return nested rows as rows of questions, and all others as they are.
+def flat_questions(dataset: Dataset) -> "Dataset | NestedQuestions":
+    """Return the questions of nested rows, and other rows as they are.
 
     Raises:
-        DataError: The rows are nested as in SQuAD, but have no questions or mixed types.
+        DataError: The rows are nested as in SQuAD, but have no questions.
     """
-    if not isinstance(source, Dataset):
-        if not len(source) or not _is_nested(source.rows([0])[0]):
-            return source
-        source = Dataset.from_list(source.rows(range(len(source))))
-    is_nested = any(_leads_to_questions(source.to_arrow().schema, name) for name in _LEVELS)
-    return NestedQuestions(source) if is_nested else source
+    if not set(dataset.column_names) & set(NESTED_COLUMNS):
+        return dataset
+    schema = dataset.to_arrow().schema
+    leads = any(_leads_to_questions(schema, name) for name in NESTED_COLUMNS)
+    return NestedQuestions(dataset) if leads else dataset
 
 
 def is_document(data: Mapping[Any, Any]) -> bool:
     """Tell whether a mapping is the content of a file like SQuAD's."""
     rows = data.get("data")
-    return isinstance(rows, Sequence) and bool(rows) and _is_nested(rows[0])
+    return isinstance(rows, Sequence) and bool(rows) and is_nested(rows[0])
 
 
-def _is_nested(row: object) -> bool:
-    """Tell whether some rows are within this one, level by level down to questions."""
+def is_nested(row: object) -> bool:
+    """Tell whether a row holds others, level by level down to questions."""
     if not isinstance(row, Mapping):
         return False
-    inner = next((row[name] for name in _LEVELS if name in row), None)
+    inner = next((row[name] for name in NESTED_COLUMNS if name in row), None)
     if not isinstance(inner, Sequence) or isinstance(inner, str) or not inner:
         return False
     if "qas" in row:
         return isinstance(inner[0], Mapping)
-    return _is_nested(inner[0])
+    return is_nested(inner[0])
 
 
 def _has_objects(schema: pa.Schema, name: str) -> bool:
@@ -132,7 +128,7 @@ def _leads_to_questions(schema: pa.Schema, name: str) -> bool:
     if not _has_objects(schema, name):
         return False
     inner = pa.schema(list(schema.field(name).type.value_type))
-    return name == "qas" or any(_leads_to_questions(inner, other) for other in _LEVELS)
+    return name == "qas" or any(_leads_to_questions(inner, other) for other in NESTED_COLUMNS)
 
 
 def _unfolded(column: pa.ChunkedArray) -> tuple[pa.Table, NDArray[np.int64]]:

@@ -107,6 +107,7 @@ def _sorted_options(
 ) -> tuple[TrainingArguments, dict[str, Any]]:
     """Tell settings of the run from those of the task."""
     of_task = {field.name for field in dataclasses.fields(kind.settings_type)}
+    of_task |= set(kind.settings_type.ALIASES)
     of_run = {field.name for field in dataclasses.fields(TrainingArguments)}
     of_run |= set(TrainingArguments.ALIASES)
     unknown = [
