@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from abrazo.errors import ConfigError
 from abrazo.heads.base import IGNORED_LABEL, Head
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.precision import precision_name, resolve_precision
@@ -61,8 +62,10 @@ class Engine:
             token_budget: Tokens of a batch; None takes what suits the device.
 
         Raises:
-            ConfigError: The device does not have that precision.
+            ConfigError: The device does not have that precision, or the budget holds no token.
         """
+        if token_budget is not None and token_budget < 1:
+            raise ConfigError(f"`token_budget` must be at least 1, but is {token_budget}.")
         dtype = resolve_precision(precision, model.device)
         self.model = model if model.dtype == dtype else _copy_in(model, dtype)
         self.precision = precision_name(dtype)

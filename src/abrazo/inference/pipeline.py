@@ -60,8 +60,11 @@ class Pipeline:
             top_k: How many candidates: 1 gives the best alone, None gives all.
 
         Raises:
+            ConfigError: `top_k` is below 1.
             DataError: An input is none of these; it is named by its number.
         """
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"`top_k` must be at least 1, or None for all, but is {top_k}.")
         if isinstance(inputs, str | tuple | Mapping):
             return next(self.stream([inputs], top_k=top_k))
         if isinstance(inputs, bytes) or not (isinstance(inputs, Iterable) or _has_length(inputs)):
