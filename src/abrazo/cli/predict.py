@@ -77,8 +77,8 @@ def predict(
         pipeline = load_pipeline(model, columns, inference)
         sources = _arriving_sources(pipeline.task, streamed == "text", read.encoding)
     else:
-        rows = read_table(input, format=input_format, options=read)  # before the model: it is fast
-        table = flat_questions(rows)
+        read_rows = read_table(input, format=input_format, options=read)
+        table = flat_questions(read_rows)  # before the model: it is fast
         pipeline = load_pipeline(model, columns, inference)
         sources = iter([_TaskRows(pipeline.task, table.rows, len(table), table.origin)])
     started, answered = time.perf_counter(), _Answers(pipeline, top_k or None, written == "text")
@@ -176,7 +176,7 @@ def _with_answer(row: Row, answer: Any, origin: str) -> Row:
 
 
 def _as_line(answer: Any) -> str:
-    """Return the label of an answer, or all of it as JSON."""
-    if isinstance(answer, Mapping) and "label" in answer:
-        return str(answer["label"])
+    """Return the label or the text of an answer, or all of it as JSON."""
+    if isinstance(answer, Mapping) and answer.keys() & {"label", "answer"}:
+        return " ".join(str(answer.get("label", answer.get("answer"))).splitlines())
     return json.dumps(answer, ensure_ascii=False)
