@@ -275,6 +275,7 @@ def _prepare(model: PretrainedModel) -> _Prepared:
         _prepared_models[model] = kept
     kept.raw.head.to(model.device)
     kept.raw.train(model.training)
+    kept.raw._tokenizer = model._tokenizer
     return kept
 
 

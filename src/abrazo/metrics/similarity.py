@@ -143,4 +143,5 @@ class PairLabelMetrics(Metric):
 def _thresholds(cosines: FloatArray) -> FloatArray:
     """Return thresholds that let through none, one, two, ... of (U,) falling cosines, (U + 1,)."""
     between = (cosines[:-1] + cosines[1:]) / 2
-    return np.concatenate([[cosines[0] + 1 / _STEPS], between, [cosines[-1]]])
+    step = 1 / _STEPS
+    return np.concatenate([[cosines[0] + step], between, [cosines[-1] - step]])

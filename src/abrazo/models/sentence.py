@@ -76,6 +76,8 @@ class SentenceModel(PretrainedModel):
     def text_length(self) -> int:
         """How many tokens are read of a text unless more are asked for; special ones included."""
         length = self.recipe.max_length
+        if length is None and self._has_tokenizer():
+            length = self.tokenizer.settings.model_max_length
         return self.backbone.max_length if length is None else min(length, self.backbone.max_length)
 
     @property
