@@ -4,6 +4,8 @@
     tokenizer.save_pretrained("my-tokenizer")
 
 Texts are read line by line; memory grows with the number of different words, not with the texts.
+The compiled trainers break ties between equally frequent pieces at random, so that two vocabularies
+of the same texts may differ in rare pieces: keep the one that a model was trained with.
 """
 
 import itertools
