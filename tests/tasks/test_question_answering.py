@@ -1,5 +1,6 @@
 """Answers out of contexts: in training, evaluation and pipelines alike."""
 
+import dataclasses
 import itertools
 import json
 import logging
@@ -498,3 +499,61 @@ def test_what_cannot_be_asked_is_named(trained, inputs, given, message):
 def test_a_count_of_answers_below_one_is_refused(trained):
     with pytest.raises(ConfigError, match="`top_k` must be at least 1"):
         pipeline(NAME, trained.model)(("a", "b"), top_k=0)
+
+
+# Rows that a user has tokenised -----------------------------------------------------------------
+
+
+def tokenised_rows():
+    rows = []
+    for feature in encoded(ready_task(), place_rows()):
+        start, end = feature.label.tolist()
+        rows.append(
+            {
+                "input_ids": feature.input_ids.tolist(),
+                "token_type_ids": feature.token_type_ids.tolist(),
+                "start_positions": start,
+                "end_positions": end,
+            }
+        )
+    return rows
+
+
+def test_tokenised_rows_with_positions_are_evaluated_as_texts_are(trained, tmp_path):
+    rows = tokenised_rows()
+    found = trained.evaluate(rows)
+    assert found["eval_exact_match"] == found["eval_no_answer_accuracy"] == 1.0
+    assert found["eval_loss"] == pytest.approx(trained.evaluate()["eval_loss"], rel=1e-3)
+    assert list(trained.predict(rows).predictions) == [
+        " ".join(map(str, range(row["start_positions"], row["end_positions"] + 1)))
+        if row["start_positions"]
+        else ""
+        for row in rows
+    ]
+
+
+def test_tokenised_rows_with_positions_are_learned(tmp_path):
+    rows = tokenised_rows()
+    trainer = small_trainer(
+        tmp_path,
+        options={
+            "model": small_model(HEAD, dropout=0.0),
+            "train_dataset": rows,
+            "eval_dataset": rows,
+        },
+        max_steps=10,
+        learning_rate=1e-2,
+        eval_strategy="no",
+    )
+    before = trainer.evaluate()["eval_loss"]
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] < 0.9 * before
+
+
+def test_answers_of_a_row_of_tokens_are_tokens():
+    task = ready_task()
+    (feature,) = encoded(task, [one_row("tom lives in paris", "in paris")])
+    feature = dataclasses.replace(feature, window=None, source=None)
+    found = task.answer(task.predict([feature], said([feature], [(6, 7)])))
+    assert (found["start_token"], found["end_token"]) == (6, 7)
+    assert task.row_label([feature]) == ("6 7",)

@@ -14,6 +14,7 @@ L the most tokens of an answer.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,18 @@ class ContextRow:
     """(N, 2) the characters of each token."""
     answers: tuple[str, ...] | None
     """The right answers; None without labels."""
+    is_text: bool = True
+    """Whether the context is the text; else it is the numbers of the tokens, as where a user's own
+    collator has read the text."""
+
+    @classmethod
+    def of_tokens(cls, count: int) -> Self:
+        """Return a row of which nothing is known but its tokens; the first is no answer's."""
+        numbers = [str(number) for number in range(1, count)]
+        ends = np.cumsum([len(number) + 1 for number in numbers], dtype=np.int32) - 1
+        starts = ends - np.asarray([len(number) for number in numbers], dtype=np.int32)
+        places = np.stack([starts, ends], axis=1).astype(np.int32)
+        return cls(" ".join(numbers), places, None, is_text=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,12 +318,18 @@ class QuestionAnswering(Task):
             score_window(_window_of(feature), output["start_logits"], output["end_logits"])
             for feature, output in zip(features, outputs, strict=True)
         )
-        return AnswerPrediction(features[0].source, windows)
+        row = features[0].source or ContextRow.of_tokens(len(features[0].input_ids))
+        return AnswerPrediction(row, windows)
 
     def row_label(self, features: Sequence[Features]) -> tuple[str, ...] | None:
-        """Return the right answers of a row."""
-        answers: tuple[str, ...] | None = features[0].source.answers
-        return answers
+        """Return the right answers of a row; as numbers of tokens where the text is not known."""
+        row: ContextRow | None = features[0].source
+        if row is not None:
+            return row.answers
+        if features[0].label is None:
+            return None
+        first, last = features[0].label.tolist()
+        return (" ".join(map(str, range(first, last + 1))),) if first > 0 else ()
 
     def to_arrays(
         self, predictions: Sequence[Any], labels: Sequence[Any]
@@ -341,17 +347,10 @@ class QuestionAnswering(Task):
 
         `score` is the probability that the answer starts where it does times that it ends where it
         does, in its window; `start` and `end` count characters of the context. The empty answer
-        from 0 to 0 says that there is none.
+        from 0 to 0 says that there is none. Where a user's own collator has read the text, there
+        are `start_token` and `end_token` in their place.
         """
-        found = [
-            {
-                "score": float(np.exp(one.score)),
-                "start": one.start,
-                "end": one.start + len(one.text),
-                "answer": one.text,
-            }
-            for one in self._answers(prediction, top_k)
-        ]
+        found = [_as_json(one, prediction.row) for one in self._answers(prediction, top_k)]
         return found[0] if top_k == 1 else found
 
     def _answers(self, prediction: AnswerPrediction, count: int | None) -> list[FoundAnswer]:
@@ -441,5 +440,19 @@ def _place_in(window: Window, spans: Sequence[tuple[int, int]]) -> tuple[int, in
 
 
 def _window_of(feature: Features) -> Window:
-    assert feature.window is not None
-    return feature.window
+    """Return where the features stand; all but the first token where nothing is known of them."""
+    count = len(feature.input_ids)
+    return feature.window or Window(1, 0, count - 1, (0, count - 1))
+
+
+def _as_json(found: FoundAnswer, row: ContextRow) -> dict[str, Any]:
+    score, start = float(np.exp(found.score)), found.start
+    if row.is_text:
+        return {
+            "score": score,
+            "start": start,
+            "end": start + len(found.text),
+            "answer": found.text,
+        }
+    tokens = [int(number) for number in found.text.split()] or [0]
+    return {"score": score, "start_token": tokens[0], "end_token": tokens[-1]}

@@ -13,6 +13,7 @@ from torch import Tensor
 from abrazo.data.collate import CountingCollator
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, DataError, one_of
+from abrazo.heads.base import IGNORED_LABEL
 from abrazo.layers.packing import PackedBatch, pack
 from abrazo.metrics.base import Metric, MetricGroup
 from abrazo.models.base import PretrainedModel
@@ -22,6 +23,8 @@ from abrazo.tokenization.tokenizer import Tokenizer
 Collator = Callable[[list[Mapping[str, Any]]], Mapping[str, Any]]
 """From rows to a mapping of padded tensors, as `DataCollatorWithPadding` is."""
 
+PLACES = ("start_positions", "end_positions")
+"""Columns where answers start and end, (B,), in place of `labels`."""
 _KNOWN = (
     "input_ids",
     "attention_mask",
@@ -29,6 +32,7 @@ _KNOWN = (
     "position_ids",
     "labels",
     "next_sentence_label",
+    *PLACES,
 )
 
 
@@ -40,7 +44,8 @@ def pack_collated(
     Args:
         collated: `input_ids` (B, S), perhaps `attention_mask`, `token_type_ids` and
             `position_ids` of the same shape, `labels` (B, ...) or, where the head answers for each
-            token, (B, S), and `next_sentence_label` (B,).
+            token, (B, S), `next_sentence_label` (B,), and where answers start and end,
+            `start_positions` and `end_positions` (B,).
         per_token: Whether the head learns from a label for each token.
         rows: Numbers of the rows, for messages.
 
@@ -59,6 +64,9 @@ def pack_collated(
     labels = tensors.get("labels")
     if labels is not None:
         batch.labels = padding.pack(torch.atleast_2d(labels)) if per_token else labels
+    if all(name in tensors for name in PLACES):
+        columns = torch.stack([tensors[name].reshape(-1) for name in PLACES], -1)  # (B, 2)
+        batch.labels = padding.count_tokens_before(columns, otherwise=IGNORED_LABEL)
     if "position_ids" in tensors:
         batch.position_ids = padding.pack(tensors["position_ids"].expand(padding.shape))
     batch.next_sentence_label = tensors.get("next_sentence_label")

@@ -167,5 +167,5 @@ def has_labels(task: Task, source: RowSource) -> bool:
     """Return whether rows have what the task learns from."""
     names = {getattr(task.settings, "label_column", None)}
     if isinstance(task, CollatedTask) or "input_ids" in source.column_names:
-        names |= {"label", "labels"}
+        names |= {"label", "labels", "start_positions"}
     return bool(names & set(source.column_names))

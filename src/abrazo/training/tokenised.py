@@ -13,17 +13,22 @@ from torch import Tensor
 
 from abrazo.data.rows import RowSource
 from abrazo.errors import DataError, did_you_mean
+from abrazo.heads.spans import QuestionAnsweringHead
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Task
-from abrazo.training.collating import CollatedTask
+from abrazo.training.collating import PLACES, CollatedTask
 
 _FLAT = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _LABELS = ("labels", "label")
 
 
 def learns_per_token(model: PretrainedModel) -> bool:
-    """Return whether the model's head learns from a label for each token."""
-    return model.head is not None and model.head.per_token
+    """Return whether the model's head learns from a label for each token.
+
+    One that finds answers has scores for each token, but learns two places a row.
+    """
+    head = model.head
+    return head is not None and head.per_token and not isinstance(head, QuestionAnsweringHead)
 
 
 def reading_task(task: Task, source: RowSource, model: PretrainedModel) -> Task:
@@ -54,6 +59,9 @@ class TokenisedRow:
         given = next((row[name] for name in _LABELS if row.get(name) is not None), None)
         if given is not None:
             tensors["labels"] = self._label(given)
+        for name in PLACES:
+            if row.get(name) is not None:
+                tensors[name] = _numbers(name, row[name]).reshape(-1)
         return tensors
 
     def _label(self, given: Any) -> Tensor:
