@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from abrazo.data.rows import as_rows
 from abrazo.errors import ConfigError, DataError
@@ -234,3 +235,24 @@ def test_a_model_without_the_head_is_refused():
         pipeline("fill-mask", model("sequence_classification"))
     with pytest.raises(ConfigError, match="`mask_probability` must be above 0"):
         MaskedLMSettings(mask_probability=0.0)
+
+
+@pytest.mark.parametrize("options", [{"top_k": 4}, {"targets": ["good", "bad", "film"]}])
+@pytest.mark.parametrize("text", ["a [MASK] film .", "the [MASK] was [MASK] 好"])
+def test_answers_are_those_of_transformers(tmp_path: Path, text: str, options: dict) -> None:
+    folder = tiny_folder(tmp_path / "model", "masked_lm")
+    theirs = transformers.pipeline(
+        "fill-mask",
+        model=transformers.BertForMaskedLM.from_pretrained(folder),
+        tokenizer=transformers.BertTokenizerFast.from_pretrained(folder),
+        device="cpu",
+    )(text, **options)
+    ours = pipeline("fill-mask", folder, device="cpu", precision="fp32")(text, **options)
+    single = text.count("[MASK]") == 1
+    for mine, oracle in zip(
+        [ours] if single else ours, [theirs] if single else theirs, strict=True
+    ):
+        assert [a["score"] for a in mine] == pytest.approx([a["score"] for a in oracle], rel=1e-3)
+        assert [(a["token"], a["token_str"], a["sequence"]) for a in mine] == [
+            (a["token"], a["token_str"], a["sequence"]) for a in oracle
+        ]
