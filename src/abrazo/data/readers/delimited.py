@@ -17,6 +17,7 @@ The rules, chosen so that a file reads the same on every day:
 import csv
 import io
 import logging
+import time
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$"
 _SAMPLED_CELLS = 1000
 _MAX_COLUMNS = 10_000
 _BLOCK = 2**23
+_MOST_WAITS, _WAIT_SECONDS = 500, 1e-3
 
 _log = logging.getLogger("abrazo")
 
@@ -140,22 +142,38 @@ def _parse_blocks(
         return "error"
 
     names = [f"f{place}" for place in range(num_columns)]
-    return pacsv.read_csv(
-        pa.BufferReader(data),
-        read_options=pacsv.ReadOptions(
-            autogenerate_column_names=True, block_size=block_size, use_threads=bad_rows is None
-        ),
-        parse_options=pacsv.ParseOptions(
-            delimiter=mark,
-            newlines_in_values=b'"' in data,
-            invalid_row_handler=None if bad_rows is None else note,
-        ),
-        convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            strings_can_be_null=False,
-            check_utf8=False,
-        ),
-    )
+    view = memoryview(data)
+    try:
+        return pacsv.read_csv(
+            pa.BufferReader(view),
+            read_options=pacsv.ReadOptions(
+                autogenerate_column_names=True, block_size=block_size, use_threads=bad_rows is None
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=mark,
+                newlines_in_values=b'"' in data,
+                invalid_row_handler=None if bad_rows is None else note,
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        )
+    finally:
+        _wait_until_unused(view)
+
+
+def _wait_until_unused(view: memoryview) -> None:
+    """Wait until Arrow's threads have let go of the bytes.
+
+    One that does so while Python ends aborts the process: github.com/apache/arrow/issues/36389.
+    """
+    for _ in range(_MOST_WAITS):
+        try:
+            return view.release()
+        except BufferError:
+            time.sleep(_WAIT_SECONDS)
 
 
 def _bad_row(
