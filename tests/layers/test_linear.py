@@ -62,6 +62,20 @@ def test_product_and_gradients_are_those_of_torch(
         torch.testing.assert_close(found, expected, **close)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_product_without_gradients_is_that_of_torch(
+    kind: str, dtype: torch.dtype, bias: bool
+) -> None:
+    layer = Linear(24, 16, bias=bias).to(dtype)
+    values = inputs_of(kind, dtype)
+    with torch.inference_mode():
+        found, expected = layer(values), F.linear(values, layer.weight, layer.bias)
+    close = {"atol": 4 * TOLERANCE[dtype], "rtol": TOLERANCE[dtype]}
+    torch.testing.assert_close(found, expected, **close)
+
+
 def test_gradients_of_a_part_of_the_inputs() -> None:
     layer = Linear(6, 4)
     layer.weight.requires_grad_(False)
@@ -104,6 +118,7 @@ def test_autocast_computes_in_its_own_dtype() -> None:
 
 def test_builds_without_onednn_use_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_onednn", None)
+    monkeypatch.setattr(module, "_DTYPES", ())
     layer, values = Linear(4, 4), torch.randn(2, 4)
     torch.testing.assert_close(layer(values), F.linear(values, layer.weight, layer.bias))
     assert not layer.fuses(values, "gelu")
