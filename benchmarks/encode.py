@@ -2,10 +2,10 @@
 
     python benchmarks/encode.py --data DATA --model MODEL
 
-DATA holds `stsb_en` and `banking77_en`; MODEL is a folder of sentence-transformers, or `minilm`. The
-rival is `sentence_transformers` as documented (`model.encode(sentences)`: fp32, batches of 32; it
-sorts by length itself) and at its best on a CPU (bf16). `cosine` is the mean cosine with the rival's
-vectors in fp32 for the first sentences.
+DATA holds `stsb_en` and `banking77_en`; MODEL is a folder of sentence-transformers, or `minilm`.
+The rival is `sentence_transformers` as documented (`model.encode(sentences)`: fp32, batches of 32;
+it sorts by length itself) and at its best on a CPU (bf16). `cosine` is the mean cosine with the
+rival's vectors in fp32 for the first sentences.
 """
 
 import argparse

@@ -33,6 +33,10 @@ from abrazo.heads.outputs import SequenceClassifierOutput as SequenceClassifierO
 from abrazo.heads.outputs import TokenClassifierOutput as TokenClassifierOutput
 from abrazo.inference.pipeline import Pipeline as Pipeline
 from abrazo.inference.pipeline import pipeline as pipeline
+from abrazo.inference.ranking import rank as rank
+from abrazo.inference.search import Hit as Hit
+from abrazo.inference.search import SearchIndex as SearchIndex
+from abrazo.inference.search import search as search
 from abrazo.metrics import ClassificationMetrics as ClassificationMetrics
 from abrazo.metrics import EvalPrediction as EvalPrediction
 from abrazo.metrics import Metric as Metric
@@ -150,6 +154,7 @@ from abrazo.models.roberta import (
 )
 from abrazo.models.roberta import RobertaForTokenClassification as RobertaForTokenClassification
 from abrazo.models.roberta import RobertaModel as RobertaModel
+from abrazo.models.sentence import SentenceModel as SentenceModel
 from abrazo.models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
 from abrazo.models.xlm_roberta import XLMRobertaForMaskedLM as XLMRobertaForMaskedLM
 from abrazo.models.xlm_roberta import (
@@ -165,6 +170,8 @@ from abrazo.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from abrazo.tasks.auto import TASKS as TASKS
 from abrazo.tasks.base import Task as Task
 from abrazo.tasks.base import TaskSettings as TaskSettings
+from abrazo.tasks.sentence_similarity import SentenceSimilarity as SentenceSimilarity
+from abrazo.tasks.similarity_rows import SentenceSimilaritySettings as SentenceSimilaritySettings
 from abrazo.tasks.text_classification import TextClassification as TextClassification
 from abrazo.tasks.text_classification import (
     TextClassificationSettings as TextClassificationSettings,

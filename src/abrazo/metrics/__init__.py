@@ -18,6 +18,8 @@ from abrazo.metrics.classification import (
 )
 from abrazo.metrics.multilabel import MultiLabelMetrics
 from abrazo.metrics.regression import RegressionMetrics
+from abrazo.metrics.retrieval import RetrievalMetrics
+from abrazo.metrics.similarity import PairLabelMetrics, SimilarityMetrics
 
 __all__ = [
     "Average",
@@ -31,7 +33,10 @@ __all__ = [
     "MetricGroup",
     "MetricLike",
     "MultiLabelMetrics",
+    "PairLabelMetrics",
     "PlainMetric",
     "RegressionMetrics",
+    "RetrievalMetrics",
+    "SimilarityMetrics",
     "as_metric",
 ]
