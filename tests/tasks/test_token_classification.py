@@ -22,6 +22,7 @@ from abrazo.tasks.auto import learn_task, task_for_model, task_type
 from abrazo.tasks.token_classification import TokenClassification, TokenClassificationSettings
 from abrazo.tokenization.tokenizer import Tokenizer
 from helpers.tiny import tiny_bert, tiny_tokenizer
+from helpers.training import small_model, small_trainer
 
 NAME = "token-classification"
 PEOPLE, PLACES = ["Anna", "Maria", "Tom"], ["Paris", "Berlin"]
@@ -310,6 +311,22 @@ def test_a_small_model_learns_32_rows_by_heart(trained):
         assert all(span["text"] == row["text"][span["start"] : span["end"]] for span in spans)
         assert all(0.5 < span["score"] <= 1 for span in spans)
     json.dumps(answers)
+
+
+def test_the_trainer_learns_it_from_rows_alone(tmp_path):
+    rows = spanned_rows()
+    model = small_model("token_classification", num_labels=5, dropout=0.0)
+    trainer = small_trainer(
+        tmp_path,
+        options={"model": model, "train_dataset": rows, "eval_dataset": rows},
+        num_train_epochs=12,
+        learning_rate=1e-2,
+        metric_for_best_model="f1",
+    )
+    trainer.train()
+    assert trainer.evaluate()["eval_f1"] > 0.9
+    assert model.config.labels == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+    assert trainer.predict(["Anna lives"]).predictions.shape == (1, 2, 5)
 
 
 @pytest.mark.parametrize("how", ["simple", "first", "average", "max"])

@@ -18,6 +18,7 @@ from abrazo.metrics.classification import (
 )
 from abrazo.metrics.multilabel import MultiLabelMetrics
 from abrazo.metrics.regression import RegressionMetrics
+from abrazo.metrics.spans import SpanMetrics
 from abrazo.metrics.retrieval import RetrievalMetrics
 from abrazo.metrics.similarity import PairLabelMetrics, SimilarityMetrics
 

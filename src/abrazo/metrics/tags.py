@@ -254,20 +254,16 @@ def find_spans(kinds: IntArray, types: IntArray, starts_row: BoolArray | None = 
         starts_row: (T,) whether a row begins at the place; spans do not cross into it. None takes
             all as one row.
     """
-    is_first = np.zeros(len(kinds), dtype=np.bool_) if starts_row is None else starts_row.copy()
-    is_first[:1] = True
-    last_kinds, last_types = np.roll(kinds, 1), np.roll(types, 1)
     is_inside = kinds != OUTSIDE
-    begins = is_inside & (
-        is_first
-        | (kinds == BEGIN)
-        | (kinds == SINGLE)
-        | (types != last_types)
-        | (last_kinds == END)
-        | (last_kinds == SINGLE)
-    )
-    goes_on = np.append(is_inside & ~begins, False)[1:]  # at the place after
-    starts, ends = np.flatnonzero(begins), np.flatnonzero(is_inside & ~goes_on) + 1
+    begins = is_inside & ((kinds == BEGIN) | (kinds == SINGLE))
+    before = kinds[:-1]
+    begins[1:] |= is_inside[1:] & ((types[1:] != types[:-1]) | (before == END) | (before == SINGLE))
+    begins[:1] |= is_inside[:1]
+    if starts_row is not None:
+        begins |= is_inside & starts_row
+    goes_on = np.zeros(len(kinds), dtype=np.bool_)  # at the place after
+    goes_on[:-1] = is_inside[1:] & ~begins[1:]
+    starts, ends = begins.nonzero()[0], (is_inside & ~goes_on).nonzero()[0] + 1
     return TagSpans(starts, ends, types[starts])
 
 

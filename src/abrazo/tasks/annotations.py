@@ -119,7 +119,7 @@ class AnnotationReader:
             read = [self._known[tag] for tag in tags]
         except (KeyError, TypeError):
             read = [self._read_tag(tag, place) for place, tag in enumerate(tags)]
-        if not read:
+        if not any(kind for kind, _ in read):
             return np.empty((0, 3), dtype=np.int64)
         is_there = units[:, 0] < units[:, 1]  # an empty word has no place in the text
         kinds, types = np.asarray(read, dtype=np.int64)[is_there].T
