@@ -285,7 +285,12 @@ def test_places_are_exact_in_every_script(pieces, data):
     row = {"context": context, "question": "where?", "answers": [{"text": answer, "start": start}]}
     task = ready_task(max_length=20, stride=8)
     features = encoded(task, [row])
-    assert any(feature.label[0] > 0 for feature in features)
+    learned = [feature for feature in features if feature.label[0] > 0]
+    assert learned
+    for feature in learned:
+        assert feature.label[1] < feature.window.shown_places.stop
+        shown = feature.source.places[feature.label - feature.window.first + feature.window.start]
+        assert (shown[0, 0], shown[1, 1]) == (start, end)
     found = task.answer(task.predict(features, said(features, [f.label for f in features])))
     assert (found["answer"], found["start"], found["end"]) == (answer, start, end)
 
@@ -381,14 +386,22 @@ def test_answers_that_no_window_shows_are_told(caplog):
     task = ready_task(max_length=24)
     with caplog.at_level(logging.WARNING, "abrazo"):
         encoded(task, [one_row("a " + answer, answer.strip())])
-    assert "1 of 1 answers are in no window as a whole" in caplog.text
+    assert "1 of 1 answers, as that of row 1, are in no window as a whole" in caplog.text
+
+
+def test_answers_that_the_tokenizer_drops_are_told_and_not_learned(caplog):
+    row = one_row("tom\u200b lives", "\u200b")
+    with caplog.at_level(logging.WARNING, "abrazo"):
+        (feature,) = encoded(ready_task(), [row])
+    assert feature.label.tolist() == [-100, -100]
+    assert "1 of 1 answers, as that of row 1, hold nothing that the tokenizer keeps" in caplog.text
 
 
 def test_answers_that_are_longer_than_any_given_are_told(caplog):
     task = ready_task(max_answer_length=2)
     with caplog.at_level(logging.WARNING, "abrazo"):
         encoded(task, [one_row("tom lives in paris", "lives in paris")])
-    assert "more than `max_answer_length` (2) tokens" in caplog.text
+    assert "have more tokens than `max_answer_length` (2)" in caplog.text
     assert "Raise it to 3" in caplog.text
 
 

@@ -222,7 +222,7 @@ class QuestionAnswering(Task):
         spans = [self._answer_spans(row, source) for row, source in zip(read, sources, strict=True)]
         features = list(_features(encoded, sources, spans, numbers))
         if with_labels:
-            self._tell_unfound(features, read, numbers)
+            self._tell_unfound(features, read, numbers, origin)
         return features
 
     def _encode_texts(
@@ -266,27 +266,43 @@ class QuestionAnswering(Task):
         return [span for span in found if span is not None]
 
     def _tell_unfound(
-        self, features: Sequence[Features], rows: Sequence[Question], numbers: Sequence[int]
+        self,
+        features: Sequence[Features],
+        rows: Sequence[Question],
+        numbers: Sequence[int],
+        origin: Callable[[int], str],
     ) -> None:
-        """Say how many answers cannot be learned or given whole."""
-        shown = {feature.row for feature in features if feature.label[0] > 0}
+        """Say how many answers cannot be learned, or never be given as a whole."""
+        starts: dict[int, int] = {}
+        lengths: dict[int, int] = {}
+        for feature in features:
+            start, end = feature.label.tolist()
+            starts[feature.row] = max(starts.get(feature.row, IGNORED_LABEL), start)
+            lengths[feature.row] = max(lengths.get(feature.row, 0), end - start + 1)
         wanted = [n for n, row in zip(numbers, rows, strict=True) if row.answers]
-        lost = [number for number in wanted if number not in shown]
-        if lost:
-            self._tell_once(
-                "%d of %d answers are in no window as a whole, as that of row %d, and are learned "
-                "as absent. A greater `stride` or `max_length` shows them.",
-                *(len(lost), len(wanted), lost[0] + 1),
-            )
         longest = self.settings.max_answer_length
-        lengths = {f.row: f.label[1] - f.label[0] + 1 for f in features if f.label[0] > 0}
-        too_long = [row for row, length in lengths.items() if length > longest]
-        if too_long:
-            self._tell_once(
-                "%d of %d answers have more than `max_answer_length` (%d) tokens, as that of row "
-                "%d, and will never be given as a whole. Raise it to %d.",
-                *(len(too_long), len(wanted), longest, too_long[0] + 1, max(lengths.values())),
-            )
+        kinds = (
+            (
+                [number for number in wanted if starts[number] == IGNORED_LABEL],
+                "hold nothing that the tokenizer keeps, and are not learned. Remove such rows.",
+            ),
+            (
+                [number for number in wanted if starts[number] == _NO_ANSWER[0]],
+                "are in no window as a whole, and are learned as absent. A greater `stride` or "
+                "`max_length` shows them.",
+            ),
+            (
+                [number for number in wanted if lengths[number] > longest],
+                f"have more tokens than `max_answer_length` ({longest}), and will never be given "
+                f"as a whole. Raise it to {max(lengths.values(), default=0)}.",
+            ),
+        )
+        for found, message in kinds:
+            if found:
+                self._tell_once(
+                    "%d of %d answers, as that of %s, " + message,
+                    *(len(found), len(wanted), origin(found[0])),
+                )
 
     def _tell_once(self, message: str, *values: object) -> None:
         if message not in self._told:
