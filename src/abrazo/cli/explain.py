@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from abrazo.tokenization.tokenizer import Tokenizer
 
 EXAMPLE = "Unusually long words are split. 长的词会被切开。"
+USUAL_TOKENS = 128
 
 _MOST_SHOWN = 12
 
@@ -66,7 +67,7 @@ def explain(
     model: str,
     /,
     *,
-    tokens: int = 128,
+    tokens: int | None = None,
     text: str = EXAMPLE,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     revision: str | None = None,
@@ -78,7 +79,8 @@ def explain(
 
     Args:
         model: A folder, also of a training run, a name, or a repository.
-        tokens: Length of the text for which the work is counted.
+        tokens: Length of the text for which the work is counted; 128 unless given, or what the
+            model reads at most.
         text: A text to show how the tokenizer splits it.
         as_json: Print everything as JSON.
         revision: Branch, tag or commit, for a model of a hub.
@@ -86,6 +88,8 @@ def explain(
     from abrazo.models.auto import load_model
 
     loaded = load_model(model, revision=revision)
+    if tokens is None:
+        tokens = min(USUAL_TOKENS, loaded.max_length)
     if not 1 <= tokens <= loaded.max_length:
         raise ConfigError(
             f"`--tokens` must be from 1 to {loaded.max_length}, what the model reads at most, "

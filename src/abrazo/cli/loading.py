@@ -34,6 +34,10 @@ class Columns(Config):
     """Column of the text."""
     pair_column: str | None = None
     """Column of the second text of a pair."""
+    question_column: str | None = None
+    """Column of the question."""
+    negative_column: str | None = None
+    """Column of the text that is unlike."""
     label_column: str | None = None
     """Column of the label."""
 

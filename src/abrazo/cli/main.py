@@ -15,6 +15,7 @@ from typing import TextIO
 from cyclopts import App, CycloptsError
 
 from abrazo import __version__
+from abrazo.cli.options import as_options
 from abrazo.errors import AbrazoError, ConfigError, did_you_mean
 
 COMMANDS = {
@@ -108,7 +109,13 @@ def _call(app: App, words: Sequence[str]) -> int:
         name: "-" if value == _MASKED_HYPHEN else value for name, value in bound.arguments.items()
     }
     bound.arguments.update(values)
-    code = function(*bound.args, **bound.kwargs)
+    try:
+        code = function(*bound.args, **bound.kwargs)
+    except AbrazoError as error:
+        # a name of one word may be that of a column
+        options = [name for name in bound.signature.parameters if "_" in name]
+        error.args = (as_options(str(error), options), *error.args[1:])
+        raise
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
 

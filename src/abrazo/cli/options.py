@@ -30,7 +30,8 @@ def with_options(
     """Return a function that takes fields by name where `function` takes settings.
 
     Args:
-        function: A command. Parameters annotated with a subclass of `Config` are settings.
+        function: A command. Parameters annotated with a subclass of `Config` are settings; where
+            one of their fields has the name of another parameter, the field goes first.
         kinds: For some of these parameters, the subclass to use instead.
     """
     hints = typing.get_type_hints(function, include_extras=True)
@@ -42,8 +43,15 @@ def with_options(
             settings[name] = kind
         else:
             parameters.append(parameter.replace(annotation=hints[name]))
-    for kind in settings.values():
-        parameters.extend(_options(kind))
+    options = [
+        option
+        for place, kind in enumerate(settings.values(), start=1)
+        for option in _options(kind, place)
+    ]
+    names = {option.name for option in options}
+    assert len(names) == len(options), "two settings have a field of the same name"
+    parameters = [parameter for parameter in parameters if parameter.name not in names]
+    parameters += options
 
     @functools.wraps(function)
     def command(*args: Any, **values: Any) -> int | None:
@@ -52,18 +60,25 @@ def with_options(
             values[name] = _build(kind, given)
         return function(*args, **values)
 
+    command.__annotations__ = {}  # those of `function` would go before the signature's
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
 
 
 def as_options(text: str, fields: Iterable[str]) -> str:
-    """Return a text with the names of fields in backticks as the options they are here."""
+    """Return a text with fields in backticks as the options they are here.
+
+    `learning_rate` becomes `--learning-rate`, `labels=3` becomes `--labels 3`.
+    """
     names = set(fields)
 
     def spelled(found: re.Match[str]) -> str:
-        return f"`{option_name(found[1])}`" if found[1] in names else found[0]
+        name, value = found[1], found[2]
+        if name not in names:
+            return found[0]
+        return f"`{option_name(name)}{f' {value}' if value not in (None, 'True') else ''}`"
 
-    return re.sub(r"`(\w+)`", spelled, text)
+    return re.sub(r"`(\w+)(?:=([^`]*))?`", spelled, text)
 
 
 def option_name(field: str) -> str:
@@ -71,10 +86,10 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _options(kind: type[Config]) -> Iterator[inspect.Parameter]:
+def _options(kind: type[Config], place: int) -> Iterator[inspect.Parameter]:
     docs, hints = field_docs(kind), typing.get_type_hints(kind)
     names = _field_names(kind)
-    group = Group(_GROUP_NAMES.sub(" ", kind.__name__), sort_key=1)
+    group = Group(_GROUP_NAMES.sub(" ", kind.__name__), sort_key=place)
     aliases = _aliases(kind.ALIASES)
     for field in dataclasses.fields(kind):
         default = _default(field)

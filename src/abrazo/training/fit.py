@@ -24,7 +24,7 @@ from abrazo.tasks.base import Task
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.callbacks.base import Callback
 from abrazo.training.checkpoint import BEST
-from abrazo.training.objectives import LossFunction
+from abrazo.training.objectives import NAMED_LOSSES, LossFunction
 from abrazo.training.trainer import Trainer
 
 logger = logging.getLogger("abrazo")
@@ -69,7 +69,7 @@ def fit(
         model: Name or folder of a pretrained model, or a model.
         output_dir: Folder of the run.
         eval_data: Rows or a file to evaluate on; None holds a tenth of `data` out.
-        loss: As for `Trainer`.
+        loss: As for `Trainer`, or the setting of that name of a task that has one.
         metrics: As for `Trainer`.
         callbacks: As for `Trainer`.
         options: Fields of `TrainingArguments` and of the task's settings, such as
@@ -81,6 +81,8 @@ def fit(
         TrainingError: The run cannot start or go on.
     """
     kind = task_type(task)
+    if isinstance(loss, str) and loss not in NAMED_LOSSES:
+        options, loss = {**options, "loss": loss}, None  # one of the task's own, if it has any
     args, settings = _sorted_options(kind, {**options, "output_dir": str(output_dir)})
     source, held_out = _rows_of(data)
     learned = learn_task(task, source, settings)

@@ -1,0 +1,100 @@
+"""`abrazo train TASK`: a whole fine-tuning run, with every setting of run and task as an option."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.text import Text
+
+from abrazo.cli.options import with_options
+from abrazo.data.dataset import Dataset, DatasetDict
+from abrazo.data.loading import load_dataset, read_table
+from abrazo.data.readers.formats import ReadOptions
+from abrazo.data.starter import STARTER_NAME
+from abrazo.tasks.auto import ALIASES, TASKS
+from abrazo.tasks.base import Task, TaskSettings
+from abrazo.training.arguments import TrainingArguments
+from abrazo.training.callbacks.early_stopping import EarlyStoppingCallback
+from abrazo.training.fit import FitResult, fit
+
+Loss = Literal["weighted", "focal", "label_smoothing"]
+Files = Annotated[list[str], Parameter(consume_multiple=True, negative_iterable=())]
+
+_HELP = """\
+Fine-tune a model on your own rows.
+
+`abrazo train TASK --help` tells the options of a task.
+"""
+
+
+def _command(name: str, kind: type[Task]) -> Callable[..., int | None]:
+    """Return the command that trains one task."""
+
+    def train(
+        *,
+        model: str,
+        train: Files,
+        eval: Files | None = None,
+        loss: Loss | None = None,
+        early_stopping_patience: int | None = None,
+        settings: TaskSettings,
+        args: TrainingArguments,
+        read: ReadOptions,
+    ) -> None:
+        """Fine-tune a model on your own rows.
+
+        Args:
+            model: The pretrained model: a folder, a built-in name such as `minilm`, or a
+                repository.
+            train: Files with the rows to learn from, or `-` for JSON lines of the standard input;
+                `abrazo/starter` is the data that comes with abrazo.
+            eval: Files with the rows to evaluate on; a tenth of the others unless given.
+            loss: Another loss than the task's own.
+            early_stopping_patience: End the run after so many evaluations without a better figure.
+            settings: What the task reads, and how.
+            args: The run.
+            read: How to read the files.
+        """
+        patience = early_stopping_patience
+        options = {"loss": loss, **args.to_dict(), **settings.to_dict()}
+        result = fit(
+            name,
+            _rows(train, read),
+            model=model,
+            eval_data=None if eval is None else _rows(eval, read),
+            callbacks=() if patience is None else (EarlyStoppingCallback(patience),),
+            **options,
+        )
+        show_result(result, Console())
+
+    return with_options(train, settings=kind.settings_type)
+
+
+def show_result(result: FitResult, console: Console) -> None:
+    """Print the figures of a run, where its files are, and what to do next."""
+    for name, value in result.metrics.items():
+        console.print(f"{name.replace('_', ' '):<32}{value:>12.4f}", highlight=False)
+    folder = result.trainer.args.output_dir
+    console.print(Text(f"\nThe best model is in {result.path}. What you can do with it:"))
+    console.print(Text(f"  abrazo predict {folder} FILE\n  abrazo evaluate {folder} FILE"))
+
+
+def _rows(files: Sequence[str], read: ReadOptions) -> Dataset | DatasetDict:
+    if list(files) == [STARTER_NAME]:
+        return load_dataset(STARTER_NAME)
+    if len(files) == 1:
+        return read_table(files[0], options=read)  # which knows what the standard input holds
+    return Dataset.from_files(files, options=read)
+
+
+def _help(kind: type[Task]) -> str:
+    summary = (inspect.getdoc(kind) or "").partition("\n")[0]
+    return f"{summary}\n\nAn option that is left out counts as None where None is mentioned."
+
+
+app = App(name="train", help=_HELP)
+for _name, _kind in TASKS.items():
+    _aliases = [alias for alias, task in ALIASES.items() if task == _name]
+    app.command(_command(_name, _kind), name=_name, alias=_aliases, help=_help(_kind))
