@@ -18,9 +18,9 @@ from abrazo.metrics.classification import (
 )
 from abrazo.metrics.multilabel import MultiLabelMetrics
 from abrazo.metrics.regression import RegressionMetrics
-from abrazo.metrics.spans import SpanMetrics
 from abrazo.metrics.retrieval import RetrievalMetrics
 from abrazo.metrics.similarity import PairLabelMetrics, SimilarityMetrics
+from abrazo.metrics.spans import SpanMetrics
 
 __all__ = [
     "Average",
@@ -39,5 +39,6 @@ __all__ = [
     "RegressionMetrics",
     "RetrievalMetrics",
     "SimilarityMetrics",
+    "SpanMetrics",
     "as_metric",
 ]
