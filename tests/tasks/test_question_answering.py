@@ -317,6 +317,19 @@ def test_windows_without_the_answer_point_at_the_first_token():
     assert all(feature.input_ids[0] == tiny_tokenizer().cls_token_id for feature in features)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_window_shows_an_answer_as_a_whole_or_not_at_all(size):
+    words = [str(number) for number in range(100, 160)]
+    context = " ".join(words)
+    rows = [one_row(context, " ".join(words[at : at + size])) for at in range(60 - size + 1)]
+    for feature in encoded(ready_task(max_length=20, stride=5), rows):
+        window, (start, end) = feature.window, feature.label.tolist()
+        is_whole = window.start <= feature.row and feature.row + size <= window.start + window.count
+        shift = window.first - window.start
+        wanted = (feature.row + shift, feature.row + size - 1 + shift) if is_whole else (0, 0)
+        assert (start, end) == wanted
+
+
 def test_a_window_learns_the_first_answer_that_it_shows():
     context = "paris is good . " * 8 + "berlin"
     answers = {"text": ["berlin", "paris"], "answer_start": [context.index("berlin"), 0]}

@@ -142,34 +142,30 @@ def best_spans(
         windows: All windows of a context.
         max_tokens: Tokens that a span has at most.
     """
-    tables = [_span_scores(window, max_tokens) for window in windows]  # (n, L) each
-    scores = np.concatenate([table.ravel() for table in tables])
-    firsts = np.concatenate(
-        [
-            np.repeat(np.arange(len(t)) + w.first, t.shape[1])
-            for w, t in zip(windows, tables, strict=True)
-        ]
-    )
-    lengths = np.concatenate([np.tile(np.arange(t.shape[1]), len(t)) for t in tables])
-    possible = np.flatnonzero(scores > -np.inf)
-    given, size = 0, _FIRST_LOOK
-    while given < len(possible):
-        size = min(size, len(possible))
-        least = -np.partition(-scores[possible], size - 1)[size - 1]
-        chosen = possible[scores[possible] >= least]  # with all that equal the last
-        order = chosen[np.argsort(-scores[chosen], kind="stable")]
-        for place in order[given:].tolist():
-            first = int(firsts[place])
-            yield first, first + int(lengths[place]), float(scores[place])
-        given, size = len(order), 8 * len(order)
+    longest = max(min(max_tokens, max(len(window.ends) for window in windows)), 1)
+    table = np.concatenate([_span_scores(window, longest) for window in windows])  # (sum of n, L)
+    starts = np.concatenate([np.arange(len(w.starts)) + w.first for w in windows])
+    scores = table.ravel()
+    bests = table.max(-1)
+    size = min(_FIRST_LOOK, len(bests))
+    if not size:
+        return
+    # at least `size` spans reach the score that so many starts reach
+    bound = -np.partition(-bests, size - 1)[size - 1]
+    for highest, least in ((np.inf, bound), (bound, -np.inf)):
+        chosen = (scores >= least) & (scores < highest) & (scores > -np.inf)
+        places = np.flatnonzero(chosen)
+        for place in places[np.argsort(-scores[places], kind="stable")].tolist():
+            start, following = divmod(place, longest)
+            first = int(starts[start])
+            yield first, first + following, float(scores[place])
 
 
-def _span_scores(window: WindowScores, max_tokens: int) -> Floats:
+def _span_scores(window: WindowScores, longest: int) -> Floats:
     """Return (n, L) scores of spans by first token and by how many tokens follow it."""
-    longest = max(min(max_tokens, len(window.ends)), 1)
-    padded = np.append(window.ends, np.full(longest - 1, -np.inf))
     if not len(window.ends):
         return np.empty((0, longest))
+    padded = np.append(window.ends, np.full(longest - 1, -np.inf))
     ends = np.lib.stride_tricks.sliding_window_view(padded, longest)
     scores: Floats = window.starts[:, None] + ends
     return scores
