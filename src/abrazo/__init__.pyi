@@ -1,4 +1,4 @@
-"""The public names, for type checkers and editors; a test holds them equal to `__init__.py`."""
+"""The public names, for type checkers and editors; a test holds them to `__init__.py`."""
 
 from abrazo.config import Config as Config
 from abrazo.data.collate import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
@@ -42,6 +42,7 @@ from abrazo.metrics import EvalPrediction as EvalPrediction
 from abrazo.metrics import Metric as Metric
 from abrazo.metrics import MultiLabelMetrics as MultiLabelMetrics
 from abrazo.metrics import RegressionMetrics as RegressionMetrics
+from abrazo.metrics import SpanMetrics as SpanMetrics
 from abrazo.models.albert import AlbertConfig as AlbertConfig
 from abrazo.models.albert import AlbertForMaskedLM as AlbertForMaskedLM
 from abrazo.models.albert import AlbertForQuestionAnswering as AlbertForQuestionAnswering
@@ -175,6 +176,10 @@ from abrazo.tasks.similarity_rows import SentenceSimilaritySettings as SentenceS
 from abrazo.tasks.text_classification import TextClassification as TextClassification
 from abrazo.tasks.text_classification import (
     TextClassificationSettings as TextClassificationSettings,
+)
+from abrazo.tasks.token_classification import TokenClassification as TokenClassification
+from abrazo.tasks.token_classification import (
+    TokenClassificationSettings as TokenClassificationSettings,
 )
 from abrazo.tokenization.auto import AutoTokenizer as AutoTokenizer
 from abrazo.tokenization.bert import BertTokenizer as BertTokenizer
