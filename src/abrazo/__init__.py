@@ -172,6 +172,14 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
         "XLMRobertaForTokenClassification",
         "XLMRobertaModel",
     ),
+    "abrazo.models.adapters": (
+        "add_lora",
+        "load_adapter",
+        "merge_lora",
+        "remove_lora",
+        "save_adapter",
+        "unmerge_lora",
+    ),
     "abrazo.models.sentence": ("SentenceModel",),
     "abrazo.metrics": (
         "ClassificationMetrics",

@@ -43,6 +43,12 @@ from abrazo.metrics import Metric as Metric
 from abrazo.metrics import MultiLabelMetrics as MultiLabelMetrics
 from abrazo.metrics import RegressionMetrics as RegressionMetrics
 from abrazo.metrics import SpanMetrics as SpanMetrics
+from abrazo.models.adapters import add_lora as add_lora
+from abrazo.models.adapters import load_adapter as load_adapter
+from abrazo.models.adapters import merge_lora as merge_lora
+from abrazo.models.adapters import remove_lora as remove_lora
+from abrazo.models.adapters import save_adapter as save_adapter
+from abrazo.models.adapters import unmerge_lora as unmerge_lora
 from abrazo.models.albert import AlbertConfig as AlbertConfig
 from abrazo.models.albert import AlbertForMaskedLM as AlbertForMaskedLM
 from abrazo.models.albert import AlbertForQuestionAnswering as AlbertForQuestionAnswering

@@ -101,8 +101,8 @@ class DisentangledAttention(Attention):
         vectors = self.position_dropout(vectors)
         if self.position_key is None and self.position_query is None:
             count = 2 * vectors.shape[-1]
-            weight, bias = self.query_key_value.weight[:count], self.query_key_value.bias[:count]
-            queries, keys = F.linear(vectors, weight, bias).chunk(2, -1)
+            matrix, bias = self.query_key_value.matrix(), self.query_key_value.bias
+            queries, keys = F.linear(vectors, matrix[:count], bias[:count]).chunk(2, -1)
         else:
             queries = vectors if self.position_query is None else self.position_query(vectors)
             keys = vectors if self.position_key is None else self.position_key(vectors)

@@ -80,6 +80,10 @@ class Linear(nn.Linear):
                 return _OneDNNLinear.apply(hidden, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
         return F.linear(hidden, self.weight, self.bias)
 
+    def matrix(self) -> Tensor:
+        """Return the matrix (O, I) that is multiplied with."""
+        return self.weight
+
     def fuses(self, hidden: Tensor, activation: str) -> bool:
         """Tell whether `forward_activated` can be used here: no gradients, a known activation."""
         return (

@@ -27,6 +27,7 @@ from abrazo.heads.outputs import BackboneOutput, ModelOutput
 from abrazo.hub.resolve import find_model
 from abrazo.layers.devices import find_device
 from abrazo.layers.init import SkipInit, init_weights
+from abrazo.layers.lora import adapted_layers, plain_weights
 from abrazo.layers.packing import PackedBatch, Padding, pack
 from abrazo.models.config import ModelConfig
 from abrazo.models.family import Family
@@ -40,6 +41,8 @@ logger = logging.getLogger("abrazo")
 CONFIG_FILE = "config.json"
 ABRAZO_FILE = "abrazo.json"
 """What Hugging Face's format has no place for: the task and how it reads its rows."""
+ADAPTER_FOLDER = "adapter"
+"""Where LoRA adapters are kept apart, inside a model's folder."""
 MAX_SHARD_SIZE = 5_000_000_000
 """Bytes above which weights are split into several files."""
 
@@ -375,6 +378,8 @@ class PretrainedModel(nn.Module):
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int = MAX_SHARD_SIZE) -> None:
         """Write the model and its tokenizer so that abrazo and `transformers` load them.
 
+        LoRA adapters are put into the weights, and kept apart beside them in `adapter/`.
+
         Args:
             folder: Made when absent; files of a model already there are replaced.
             max_shard_size: Bytes above which the weights are split into several files.
@@ -385,8 +390,8 @@ class PretrainedModel(nn.Module):
         tokenizer = self.tokenizer if self._has_tokenizer() else None
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        weights = {name: weight.detach() for name, weight in self.named_parameters()}
-        save_weights(self.key_map().to_hf(weights), target, max_shard_size=max_shard_size)
+        weights = self.key_map().to_hf(plain_weights(self))
+        save_weights(weights, target, max_shard_size=max_shard_size)
         dtype = str(self.dtype).removeprefix("torch.")
         fields = {"architectures": [type(self).__name__], **self.config.to_hf(), "dtype": dtype}
         write_json(target / CONFIG_FILE, fields)
@@ -396,6 +401,8 @@ class PretrainedModel(nn.Module):
             (target / ABRAZO_FILE).unlink(missing_ok=True)
         if tokenizer is not None:
             tokenizer.save_pretrained(target)
+        if adapted_layers(self):
+            _adapters().save_adapter(self, target / ADAPTER_FOLDER)
         if not self.head_name and self.source is not None:
             copy_recipe(self.source, target, hidden_width(self.config))
 
@@ -408,9 +415,14 @@ class PretrainedModel(nn.Module):
     def load_weights(self, folder: str | Path) -> None:
         """Take the weights of a folder with a model like this one.
 
+        A model with LoRA adapters takes those of `adapter/`, and keeps the weights under them.
+
         Raises:
             CheckpointError: They are damaged, or those of another model.
         """
+        if adapted_layers(self):
+            _adapters().load_adapted_weights(self, Path(folder))
+            return
         expectations = Expectations(self.family.prefix, (), self.family.elsewhere)
         load_weights(self, open_weights(folder), self.key_map(), expectations)
 
@@ -426,6 +438,11 @@ class PretrainedModel(nn.Module):
 def _embedding() -> Any:
     """Return what runs models over texts, which is built on models and so not known up here."""
     return importlib.import_module("abrazo.inference.embedding")
+
+
+def _adapters() -> Any:
+    """Return what reads and writes adapters, which is built on this module."""
+    return importlib.import_module("abrazo.models.adapters")
 
 
 def read_config(folder: Path, family: Family) -> ModelConfig:
