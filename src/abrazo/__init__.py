@@ -180,6 +180,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
         "save_adapter",
         "unmerge_lora",
     ),
+    "abrazo.models.freezing": ("freeze",),
     "abrazo.models.sentence": ("SentenceModel",),
     "abrazo.metrics": (
         "ClassificationMetrics",
@@ -203,6 +204,8 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     "abrazo.training.callbacks.early_stopping": ("EarlyStoppingCallback",),
     "abrazo.training.fit": ("fit",),
     "abrazo.training.pretraining": ("PretrainingArguments", "PretrainingOptions", "pretrain"),
+    "abrazo.training.search": ("BestRun", "SearchOptions"),
+    "abrazo.training.search_space": ("Choice", "IntRange", "Uniform"),
     "abrazo.training.trainer": ("Trainer",),
 }
 """The public names, by the module each one is in. `__init__.pyi` tells them to type checkers."""

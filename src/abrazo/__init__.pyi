@@ -119,6 +119,7 @@ from abrazo.models.electra import (
 )
 from abrazo.models.electra import ElectraForTokenClassification as ElectraForTokenClassification
 from abrazo.models.electra import ElectraModel as ElectraModel
+from abrazo.models.freezing import freeze as freeze
 from abrazo.models.gte import GteConfig as GteConfig
 from abrazo.models.gte import GteForMaskedLM as GteForMaskedLM
 from abrazo.models.gte import GteForQuestionAnswering as GteForQuestionAnswering
@@ -198,6 +199,11 @@ from abrazo.training.fit import fit as fit
 from abrazo.training.pretraining import PretrainingArguments as PretrainingArguments
 from abrazo.training.pretraining import PretrainingOptions as PretrainingOptions
 from abrazo.training.pretraining import pretrain as pretrain
+from abrazo.training.search import BestRun as BestRun
+from abrazo.training.search import SearchOptions as SearchOptions
+from abrazo.training.search_space import Choice as Choice
+from abrazo.training.search_space import IntRange as IntRange
+from abrazo.training.search_space import Uniform as Uniform
 from abrazo.training.trainer import Trainer as Trainer
 
 __version__: str

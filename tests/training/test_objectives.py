@@ -10,7 +10,15 @@ from abrazo.errors import ConfigError, TrainingError
 from abrazo.heads.base import Loss
 from abrazo.heads.outputs import SequenceClassifierOutput
 from abrazo.training.loss_scale import LossScale
-from abrazo.training.objectives import NAMED_LOSSES, as_loss, make_objective
+from abrazo.training.objectives import (
+    NAMED_LOSSES,
+    HeadLoss,
+    RDrop,
+    as_loss,
+    disagreement,
+    make_objective,
+)
+from helpers.tiny import random_batch, tiny_bert
 
 LOGITS = torch.tensor([[2.0, -1.0], [0.5, 0.3], [-1.0, 3.0]], requires_grad=True)
 LABELS = torch.tensor([0, 1, -100])
@@ -82,3 +90,39 @@ def test_the_scale_halves_on_overflow_and_grows_after_a_while() -> None:
     fixed = LossScale.for_precision("bf16")
     assert not fixed.overflowed(math.inf)
     assert fixed.factor == 1
+
+
+def test_two_passes_disagree_by_the_mean_of_both_divergences() -> None:
+    p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.9, 0.1]])
+    by_hand = 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)  # KL(p, q)
+    by_hand += 0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.5)  # KL(q, p)
+    found = disagreement(p.log(), q.log(), torch.tensor([1]))
+    torch.testing.assert_close(found, torch.tensor(by_hand / 2))
+    ignored = disagreement(p.log(), q.log(), torch.tensor([-100]))
+    assert float(ignored) == 0
+
+
+@pytest.mark.parametrize("head", ["sequence_classification", "token_classification"])
+def test_r_drop_is_the_loss_of_the_head_without_dropout_and_more_with_it(head: str) -> None:
+    batch = random_batch([4, 6])
+    count = 2 if head == "sequence_classification" else 10
+    batch.labels = torch.tensor([0, 1] * (count // 2))
+    objective = make_objective("r_drop", None, lambda: torch.zeros(0))
+    assert isinstance(objective, RDrop)
+    model = tiny_bert(head, num_labels=2, hidden_dropout_prob=0.5)
+    same, expected = objective(model.eval(), batch), HeadLoss()(model, batch)
+    torch.testing.assert_close(same.total, expected.total)
+    assert same.count == expected.count
+    torch.manual_seed(0)
+    apart = objective(model.train(), batch)
+    torch.manual_seed(0)
+    mean = (HeadLoss()(model, batch).total + HeadLoss()(model, batch).total) / 2
+    assert bool(apart.total > mean + 1e-4)
+    apart.total.backward()
+
+
+def test_r_drop_refuses_what_is_no_choice_of_one_class() -> None:
+    batch = random_batch([4, 6])
+    batch.labels = torch.tensor([0.5, 1.5])
+    with pytest.raises(ConfigError, match="one class a target"):
+        RDrop()(tiny_bert("sequence_classification", num_labels=1), batch)

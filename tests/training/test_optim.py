@@ -113,3 +113,45 @@ def test_the_state_of_another_model_is_refused():
     state["norm.weight.first"] = torch.zeros(9)
     with pytest.raises(CheckpointError, match=r"`norm.weight.first` .* must have the shape \(8,\)"):
         AdamW(Words(3000), learning_rate=0.1).load_state_tensors(state)
+
+
+@pytest.mark.parametrize("size", [40, 700])  # 700 see more than half of the rows
+def test_each_block_is_stepped_slower_than_the_one_above(size):
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Module()
+            self.backbone.embeddings = nn.Embedding(3000, 8)
+            self.backbone.blocks = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+            self.backbone.pooler = nn.Linear(8, 8)
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, ids):
+            hidden = self.backbone.embeddings(ids)
+            for layer in (*self.backbone.blocks, self.backbone.pooler, self.head):
+                hidden = layer(hidden)
+            return hidden
+
+    torch.manual_seed(0)
+    ours, theirs = Layers(), Layers()
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = AdamW(ours, learning_rate=0.01, layer_decay=0.5, weight_decay=0.1)
+    parts = [
+        (theirs.backbone.embeddings, 0.125),
+        (theirs.backbone.blocks[0], 0.25),
+        (theirs.backbone.blocks[1], 0.5),
+        (theirs.backbone.pooler, 1.0),
+        (theirs.head, 1.0),
+    ]
+    reference = torch.optim.AdamW(
+        [
+            {"params": [weight], "lr": 0.01 * factor, "weight_decay": 0.1 * (weight.dim() > 1)}
+            for part, factor in parts
+            for weight in part.parameters()
+        ]
+    )
+    ids = batches(6, 3000, size)
+    run(ours, lambda number: (optimizer.step(), optimizer.zero_grad()), ids)
+    run(theirs, lambda number: (reference.step(), reference.zero_grad()), ids)
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5, msg=name)

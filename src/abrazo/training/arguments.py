@@ -72,6 +72,9 @@ class TrainingArguments(Config):
     """Steps over which the learning rate rises from 0; goes before `warmup_ratio`."""
     warmup_ratio: float = 0.0
     """Share of all steps over which the learning rate rises from 0."""
+    layerwise_lr_decay: float = 1.0
+    """What the learning rate of each block is multiplied with to get that of the block below, such
+    as 0.9; 1 trains all alike."""
     weight_decay: float = 0.0
     """AdamW's decay of weights; biases and norms do not decay."""
     adam_beta1: float = 0.9
@@ -224,6 +227,7 @@ _INTEGERS = {
 _NUMBERS = {
     "num_train_epochs": _ABOVE_ZERO,
     "learning_rate": _ABOVE_ZERO,
+    "layerwise_lr_decay": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
     "adam_epsilon": _ABOVE_ZERO,
     "weight_decay": _at_least(0),
     "max_grad_norm": _at_least(0),

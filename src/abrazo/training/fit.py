@@ -24,7 +24,7 @@ from abrazo.tasks.base import Task
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.callbacks.base import Callback
 from abrazo.training.checkpoint import BEST
-from abrazo.training.objectives import NAMED_LOSSES, LossFunction
+from abrazo.training.objectives import LOSS_NAMES, LossFunction
 from abrazo.training.trainer import Trainer
 
 logger = logging.getLogger("abrazo")
@@ -80,17 +80,51 @@ def fit(
         DataError: The rows do not have what the task reads.
         TrainingError: The run cannot start or go on.
     """
+    trainer = make_trainer(
+        task,
+        data,
+        model=model,
+        eval_data=eval_data,
+        loss=loss,
+        metrics=metrics,
+        callbacks=callbacks,
+        output_dir=str(output_dir),
+        **options,
+    )
+    output = trainer.train()
+    return FitResult(trainer, output.metrics, trainer.args.folder / BEST)
+
+
+def make_trainer(
+    task: str,
+    data: object,
+    *,
+    model: str | Path | PretrainedModel,
+    eval_data: object | None = None,
+    loss: str | LossFunction | None = None,
+    metrics: object | None = None,
+    callbacks: Iterable[Callback] = (),
+    **options: Any,
+) -> Trainer:
+    """Return a trainer that is ready to train, or to search for hyper-parameters.
+
+    The arguments are those of `fit`.
+
+    Raises:
+        ConfigError: An option or a name is unknown; names the nearest.
+        DataError: The rows do not have what the task reads.
+    """
     kind = task_type(task)
-    if isinstance(loss, str) and loss not in NAMED_LOSSES:
+    if isinstance(loss, str) and loss not in LOSS_NAMES:
         options, loss = {**options, "loss": loss}, None  # one of the task's own, if it has any
-    args, settings = _sorted_options(kind, {**options, "output_dir": str(output_dir)})
+    args, settings = _sorted_options(kind, options)
     source, held_out = _rows_of(data)
     learned = learn_task(task, source, settings)
     if eval_data is not None:
         held_out = _rows_of(eval_data)[0]
     if held_out is None:
         source, held_out = _hold_out(source, args.seed)
-    trainer = Trainer(
+    return Trainer(
         _model_for(model, learned, args.seed),
         args,
         source,
@@ -100,8 +134,6 @@ def fit(
         metrics=metrics,
         callbacks=callbacks,
     )
-    output = trainer.train()
-    return FitResult(trainer, output.metrics, args.folder / BEST)
 
 
 def _sorted_options(

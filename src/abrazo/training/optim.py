@@ -11,8 +11,9 @@ Source: Loshchilov and Hutter 2017, Decoupled Weight Decay Regularization, algor
 Shapes: V rows of the embedding matrix, K rows seen so far, T tokens of a batch, E width.
 """
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,8 @@ from torch.optim.adamw import adamw
 from abrazo.errors import CheckpointError
 
 _NOT_DECAYED = (nn.LayerNorm, nn.RMSNorm)
+_BLOCK = re.compile(r"backbone\.blocks\.(\d+)\.")
+_ABOVE_BLOCKS = ("backbone.pooler.", "backbone.final_norm.")
 _SEEN_SHARE = 0.5
 """Above this share of rows seen, gathering them costs more than passing over all of them."""
 _MIN_ROWS = 1024
@@ -44,6 +47,7 @@ class AdamW:
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        layer_decay: float = 1.0,
     ) -> None:
         """Prepare the moments; they start at zero.
 
@@ -53,6 +57,8 @@ class AdamW:
             weight_decay: Share of a weight, times the learning rate, taken away at each step.
             betas: Decay of the first and the second moment.
             eps: Added to the root of the second moment.
+            layer_decay: What the learning rate of each block is multiplied with to get that of the
+                block below; 1 steps all alike.
         """
         self.learning_rate, self.betas, self.eps = learning_rate, betas, eps
         names = {weight: name for name, weight in model.named_parameters() if weight.requires_grad}
@@ -60,15 +66,19 @@ class AdamW:
         embeddings = _row_embeddings(model)
         for embedding in embeddings.values():
             embedding.sparse = True
+        factors = _rate_factors(names.values(), layer_decay)
         self._rows = {
-            names[weight]: _RowMoments(weight, weight_decay)
+            names[weight]: _RowMoments(weight, weight_decay, factors[names[weight]])
             for weight in names
             if weight in embeddings
         }
-        dense = [weight for weight in names if weight not in embeddings]
+        members: dict[tuple[bool, float], dict[str, nn.Parameter]] = {}
+        for weight, name in names.items():
+            if weight not in embeddings:
+                members.setdefault((weight in plain, factors[name]), {})[name] = weight
         self._groups = [
-            _Moments({names[w]: w for w in dense if w not in plain}, weight_decay),
-            _Moments({names[w]: w for w in dense if w in plain}, 0.0),
+            _Moments(members[is_plain, factor], 0.0 if is_plain else weight_decay, factor)
+            for is_plain, factor in sorted(members)
         ]
 
     def zero_grad(self) -> None:
@@ -126,11 +136,13 @@ class AdamW:
 
 
 class _Moments:
-    """Moments of weights that are stepped whole, all with the same decay."""
+    """Moments of weights that are stepped whole, all with the same decay and rate."""
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], weight_decay: float) -> None:
+    def __init__(
+        self, weights: Mapping[str, nn.Parameter], weight_decay: float, factor: float
+    ) -> None:
         self.weights = dict(weights)
-        self.weight_decay = weight_decay
+        self.weight_decay, self.factor = weight_decay, factor
         self.first = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
         self.second = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
         self.steps = {name: _count_like(weight) for name, weight in self.weights.items()}
@@ -148,7 +160,7 @@ class _Moments:
             [self.first[name] for name in names],
             [self.second[name] for name in names],
             [self.steps[name] for name in names],
-            settings,
+            settings._replace(rate=settings.rate * self.factor),
             self.weight_decay,
         )
 
@@ -168,9 +180,9 @@ class _Moments:
 class _RowMoments:
     """Moments of an embedding matrix, kept for the rows that have been seen, in order of sight."""
 
-    def __init__(self, weight: nn.Parameter, weight_decay: float) -> None:
+    def __init__(self, weight: nn.Parameter, weight_decay: float, factor: float) -> None:
         self.weight = weight
-        self.weight_decay = weight_decay
+        self.weight_decay, self.factor = weight_decay, factor
         self.steps = _count_like(weight)
         self.rows = torch.empty(0, dtype=torch.int64)  # (K,)
         self.place_of_row = torch.full((len(weight),), -1, dtype=torch.int64)  # (V,)
@@ -206,6 +218,7 @@ class _RowMoments:
         self.collect_gradient()
         if self._touched is None:
             return
+        settings = settings._replace(rate=settings.rate * self.factor)
         if self.weight_decay:
             self.weight.mul_(1 - settings.rate * self.weight_decay)
         count = len(self.rows)
@@ -331,6 +344,27 @@ def _taken(state: dict[str, Tensor], key: str, shape: Sequence[int]) -> Tensor:
             f"`{key}` of the optimiser's state must have the shape {tuple(shape)}, but {found}."
         )
     return tensor
+
+
+def _rate_factors(names: Iterable[str], decay: float) -> dict[str, float]:
+    """Return what the learning rate is multiplied with for each weight, by its name.
+
+    Head, pooler and last norm are at the top; one below for each block; embeddings at the bottom.
+
+    Source: Howard and Ruder 2018, ULMFiT, section 3.2; Clark et al. 2020, ELECTRA, appendix B.
+    """
+    listed = list(names)
+    heights: dict[str, int | None] = {}
+    for name in listed:
+        if found := _BLOCK.match(name):
+            heights[name] = int(found[1]) + 1
+        else:
+            is_bottom = name.startswith("backbone.") and not name.startswith(_ABOVE_BLOCKS)
+            heights[name] = 0 if is_bottom else None
+    top = 1 + max((height for height in heights.values() if height is not None), default=0)
+    return {
+        name: decay ** (0 if height is None else top - height) for name, height in heights.items()
+    }
 
 
 def _never_decayed(model: nn.Module) -> set[nn.Parameter]:

@@ -73,6 +73,8 @@ def _settings_problems(trainer: "Trainer") -> Iterator[str]:
         )
     if args.metric_for_best_model is not None and trainer.watch_problem:
         yield f"`metric_for_best_model`: {trainer.watch_problem}"
+    if not any(weight.requires_grad for weight in trainer.model.parameters()):
+        yield "All weights of the model are frozen. Let some train: `model.requires_grad_(True)`."
 
 
 def _folder_problems(trainer: "Trainer") -> Iterator[str]:

@@ -62,6 +62,7 @@ class Stepper:
             weight_decay=args.weight_decay,
             betas=(args.adam_beta1, args.adam_beta2),
             eps=args.adam_epsilon,
+            layer_decay=args.layerwise_lr_decay,
         )
 
     def step(

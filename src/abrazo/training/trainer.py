@@ -26,7 +26,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 
@@ -66,6 +66,13 @@ from abrazo.training.state import LogEntry, TrainerState
 from abrazo.training.stepping import Stepper
 from abrazo.training.strategies import SingleDevice
 from abrazo.training.tokenised import learns_per_token, reading_task
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.storages import BaseStorage
+
+    from abrazo.training.search import BestRun
+    from abrazo.training.search_space import Space
 
 logger = logging.getLogger("abrazo")
 
@@ -133,8 +140,8 @@ class Trainer:
             compute_metrics: A function of all predictions and labels that returns figures.
             metrics: The same as `compute_metrics`; also metrics that count batch by batch.
             callbacks: Besides those that are always there.
-            loss: `weighted`, `focal`, `label_smoothing`, or a function of logits and labels that
-                returns the mean loss or one loss a target.
+            loss: `weighted`, `focal`, `label_smoothing`, `r_drop`, or a function of logits and
+                labels that returns the mean loss or one loss a target.
             output_class: A subclass of the model's output class that defines
                 `loss(self, logits, labels)`.
             model_init: Makes the model, after `args.seed` was set, in place of `model`.
@@ -265,6 +272,62 @@ class Trainer:
         found = [row.prediction for row in rows]
         arrays = evaluator.task.to_arrays(found, [None] * len(found))
         return PredictionOutput(join_padded([array for array, _ in arrays]), None, {})
+
+    def hyperparameter_search(
+        self,
+        space: "Space | None" = None,
+        *,
+        n_trials: int = 20,
+        metric: str | None = None,
+        direction: str | None = None,
+        timeout: float | None = None,
+        storage: "str | Path | BaseStorage | None" = None,
+        study_name: str | None = None,
+        pruner: "str | BasePruner" = "median",
+        seed: int | None = None,
+        n_jobs: int = 1,
+        keep: int = 1,
+    ) -> "BestRun":
+        """Search for the hyper-parameters with which this run comes out best.
+
+        Each trial trains in its own process, from the weights that the model has now; the model
+        itself is left as it is. The same call goes on with a search that was broken off.
+
+        Args:
+            space: Settings to try, such as `{"learning_rate": Uniform(1e-5, 1e-3, log=True)}`, or
+                a function from an optuna trial to a dict of values; None takes usual ranges.
+            n_trials: As the other arguments, a field of `SearchOptions`, which says more.
+            metric: The figure to search by.
+            direction: `max` or `min`.
+            timeout: Seconds after which no further trial starts.
+            storage: Where the study is kept.
+            study_name: The study's name there.
+            pruner: What stops trials that fall behind.
+            seed: Of what trials are tried.
+            n_jobs: Trials at a time.
+            keep: How many runs to keep.
+
+        Raises:
+            ConfigError: A setting, a range or an option is wrong.
+            TrainingError: The folder holds another search, or no trial came to a figure.
+            MissingExtraError: optuna is not installed.
+            KeyboardInterrupt: Ctrl-C; trials that run are ended.
+        """
+        from abrazo.training.search import SearchOptions, search  # which is built on this module
+
+        options = SearchOptions(
+            n_trials=n_trials,
+            metric=metric,
+            direction=direction,
+            timeout=timeout,
+            storage=storage,
+            study_name=study_name,
+            pruner=pruner,
+            seed=seed,
+            n_jobs=n_jobs,
+            keep=keep,
+        )
+        return search(self, space, options)
 
     def save_model(self, folder: str | Path | None = None) -> None:
         """Save the model and its tokenizer; None saves into `output_dir`."""
