@@ -20,6 +20,7 @@ from abrazo.errors import AbrazoError, ConfigError, did_you_mean
 
 COMMANDS = {
     "train": ("abrazo.cli.train:app", "Fine-tune a model on your own rows."),
+    "search": ("abrazo.cli.search:app", "Search for the best hyper-parameters of a run."),
     "pretrain": ("abrazo.cli.pretrain:command", "Pretrain a model on plain text files."),
     "evaluate": ("abrazo.cli.evaluate:command", "Measure a model on labelled rows."),
     "predict": ("abrazo.cli.predict:command", "Answer rows of a file or of a stream."),

@@ -61,9 +61,9 @@ def _command(name: str, kind: type[Task]) -> Callable[..., int | None]:
         options = {"loss": loss, **args.to_dict(), **settings.to_dict()}
         result = fit(
             name,
-            _rows(train, read),
+            read_files(train, read),
             model=model,
-            eval_data=None if eval is None else _rows(eval, read),
+            eval_data=None if eval is None else read_files(eval, read),
             callbacks=() if patience is None else (EarlyStoppingCallback(patience),),
             **options,
         )
@@ -81,7 +81,8 @@ def show_result(result: FitResult, console: Console) -> None:
     console.print(Text(f"  abrazo predict {folder} FILE\n  abrazo evaluate {folder} FILE"))
 
 
-def _rows(files: Sequence[str], read: ReadOptions) -> Dataset | DatasetDict:
+def read_files(files: Sequence[str], read: ReadOptions) -> Dataset | DatasetDict:
+    """Read the rows of files as `--train` and `--eval` name them."""
     if list(files) == [STARTER_NAME]:
         return load_dataset(STARTER_NAME)
     if len(files) == 1:

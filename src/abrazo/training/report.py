@@ -108,21 +108,38 @@ def write_report(path: str | Path, report: RunReport) -> None:
     file.write_bytes(render_report(report).encode("utf-8", "replace"))
 
 
-def render_report(report: RunReport) -> str:
-    """Return `report` as an HTML page."""
+def render_page(template: str, **values: object) -> str:
+    """Return a page that needs nothing else, in the style of all reports.
+
+    Args:
+        template: Name of a file in `templates`.
+        values: What it shows; texts are escaped, drawings pass through its `svg`.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     page = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page.filters |= {"figure": _figure, "words": _words, "clipped": _clipped}
-    source = resources.files("abrazo.training") / "templates" / "report.html.j2"
+    page.filters |= {
+        "figure": _figure,
+        "words": _words,
+        "clipped": _clipped,
+        "duration": _duration,
+    }
+    folder = resources.files("abrazo.training") / "templates"
+    style = Markup((folder / "report.css").read_text(encoding="utf-8"))
+    source = (folder / template).read_text(encoding="utf-8")
+    return page.from_string(source).render(style=style, svg=Markup, **values)
+
+
+def render_report(report: RunReport) -> str:
+    """Return `report` as an HTML page."""
     details = report.details
     confusion = details.confusion if details else None
-    return page.from_string(source.read_text(encoding="utf-8")).render(
+    return render_page(
+        "report.html.j2",
         report=report,
-        svg=Markup,
         duration=_duration((report.ended - report.started).total_seconds()),
         cards=_cards(report.metrics),
         curves=_curves(report.log),

@@ -113,6 +113,63 @@ def line_chart(series: Sequence[Series], *, is_small: bool = False) -> str:
     return _drawn(draw, _WIDTH, _HEIGHT, margins=_MARGINS)
 
 
+@dataclass(frozen=True)
+class Dots:
+    """Points of one kind in a scatter."""
+
+    name: str
+    x: Sequence[float | str]
+    y: Sequence[float]
+    ink: str
+
+
+def scatter_chart(
+    dots: Sequence[Dots],
+    *,
+    label: str,
+    has_log_scale: bool = False,
+    best: Sequence[float] = (),
+) -> str:
+    """Return points as SVG.
+
+    Args:
+        dots: Points by kind, drawn in order; where one's x is a text, all are, and each text has a
+            place on the axis.
+        label: Of the horizontal axis.
+        has_log_scale: Whether orders of magnitude are equally wide.
+        best: (n,) a line of steps over 0, 1, ..., n-1: the best so far; NaN where there is none.
+    """
+    values = [value for kind in dots for value in kind.x]
+    has_texts = any(isinstance(value, str) for value in values)
+    texts = sorted({str(value) for value in values}) if has_texts else []
+
+    def draw(axes: "Axes") -> None:
+        if len(best):
+            axes.step(
+                range(len(best)), best, where="post", color=_INKS["muted"], linewidth=1.5, zorder=1
+            )
+        for kind in dots:
+            places = [texts.index(str(x)) if has_texts else float(x) for x in kind.x]
+            axes.scatter(
+                places, kind.y, s=30, color=_INKS[kind.ink], edgecolors=_INKS["paper"], zorder=3
+            )
+        axes.margins(x=0.06, y=0.1)
+        axes.set_xlabel(_shortened(label))
+        axes.locator_params(axis="y", nbins=5)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}".replace("e-0", "e-"))
+        if has_texts:
+            axes.set_xticks(range(len(texts)), [_shortened(text, 12) for text in texts])
+            return
+        if has_log_scale:
+            axes.set_xscale("log")
+        else:
+            axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}".replace("e-0", "e-"))
+
+    return _drawn(draw, _WIDTH, _HEIGHT, margins=_MARGINS)
+
+
 def length_chart(lengths: Mapping[int, int], *, limit: int | None) -> str:
     """Return a histogram of row lengths as SVG.
 
