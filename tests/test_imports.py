@@ -54,9 +54,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 def wrong_imports(package: str, tree: ast.AST) -> list[str]:
     allowed = MAY_IMPORT[package] | {package, VERSION}
     parts = [name.split(".") for name in imported(tree)]
-    return [
-        ".".join(names) for names in parts if names[0] == "abrazo" and names[1] not in allowed
-    ]
+    return [".".join(names) for names in parts if names[0] == "abrazo" and names[1] not in allowed]
 
 
 def loaded_by(statement: str, *watched: str) -> set[str]:

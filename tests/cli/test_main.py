@@ -48,10 +48,10 @@ def test_each_command_tells_its_own_help(name, run):
 
 
 def test_an_unknown_command_is_refused_with_the_nearest(run):
-    assert run("evalute", "x") == (
+    assert run("evaluatte", "x") == (
         2,
         "",
-        "Error: There is no command `evalute`. Did you mean `evaluate`?\n",
+        "Error: There is no command `evaluatte`. Did you mean `evaluate`?\n",
     )
 
 

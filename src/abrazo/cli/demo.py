@@ -75,6 +75,7 @@ def demo(
             num_train_epochs=epochs,
             learning_rate=learning_rate,
             warmup_ratio=0.1,
+            logging_steps=10,
             metric_for_best_model="accuracy",
             save_total_limit=1,
             overwrite_output_dir=fresh,
