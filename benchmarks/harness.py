@@ -1,7 +1,7 @@
 """Runs contenders side by side, each in a process of its own, in turn, and prints ratios.
 
-A contender is a function that prints one JSON object of figures. Contenders take turns round by
-round (A B C, A B C, ...), so that a machine that slows down slows all of them; quoted is the median.
+A contender is a function that returns figures. Contenders take turns round by round (A B C, A B C,
+...), so that a machine that slows down slows all of them; what is quoted is the median.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Loading: BERT-base from safetensors, against plainly reading the file, and against `transformers`.
+"""Loading BERT-base from safetensors, against reading the file and against `transformers`.
 
     python benchmarks/load_bert_base.py
 
-The weights are random and written to a temporary folder first, so that all read from the page cache.
+The weights are random and written to a temporary folder first: all read from the page cache.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python benchmarks/predict_sst2.py --data DATA/sst2_en --model MODEL
 
 MODEL is a folder of a BERT-type sequence classifier that both libraries load. The rival is
-`transformers`: its pipeline as documented (fp32, a list of texts, batches of 32, and one at a time),
+`transformers`: its pipeline as documented (fp32, a list of texts, in batches of 32 and one by one),
 and its model in bf16 on batches sorted by length, which is its best setting on a CPU.
 """
 
@@ -59,7 +59,9 @@ def transformers_best(options: argparse.Namespace) -> dict[str, float]:
         with torch.inference_mode():
             for start in range(0, len(order), 64):
                 rows = order[start : start + 64]
-                batch = tokenizer.pad({"input_ids": [encoded[i] for i in rows]}, return_tensors="pt")
+                batch = tokenizer.pad(
+                    {"input_ids": [encoded[i] for i in rows]}, return_tensors="pt"
+                )
                 best = model(**batch).logits.argmax(-1).tolist()
                 for i, number in zip(rows, best, strict=True):
                     labels[i] = model.config.id2label[number]

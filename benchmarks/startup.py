@@ -1,6 +1,6 @@
 """Starting up: what importing and asking for help cost, as whole processes taking turns.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 import argparse

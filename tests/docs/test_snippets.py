@@ -38,7 +38,8 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
     names: dict[str, object] = {}
     setup = (
         "import abrazo as az\n"
-        'train = [{"text": f"a {w} film", "label": w} for w in ("negative", "neutral", "positive")]\n'
+        'labels = ("negative", "neutral", "positive")\n'
+        'train = [{"text": f"a {word} film", "label": word} for word in labels]\n'
         "dev = train\n"
     )
     exec(compile(setup + code, "README.md", "exec"), names)

@@ -248,9 +248,7 @@ def test_long_list_of_problems_is_cut(folder: Path) -> None:
 def test_whole_numbers_are_no_weights(folder: Path) -> None:
     name = "bert.pooler.dense.weight"
     change_weights(folder, lambda weights: weights | {name: torch.zeros(32, 32, dtype=torch.int8)})
-    with pytest.raises(
-        CheckpointError, match=r"wrong type .*pooler\.dense\.weight .*torch\.int8"
-    ):
+    with pytest.raises(CheckpointError, match=r"wrong type .*pooler\.dense\.weight .*torch\.int8"):
         load_model(folder)
 
 
