@@ -34,7 +34,7 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
     code = snippets("README.md")
     # the same calls on fewer steps and with the data the text speaks of
     code = code.replace("num_train_epochs=3", "max_steps=2")
-    code = code.replace('output_dir="my-intents")', 'output_dir="my-intents", max_steps=2)')
+    code = code.replace('output_dir="my-intents",', 'output_dir="my-intents", max_steps=2,')
     names: dict[str, object] = {}
     setup = (
         "import abrazo as az\n"
