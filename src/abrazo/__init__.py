@@ -196,6 +196,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     "abrazo.tasks.similarity_rows": ("SentenceSimilaritySettings",),
     "abrazo.tasks.text_classification": ("TextClassification", "TextClassificationSettings"),
     "abrazo.tasks.token_classification": ("TokenClassification", "TokenClassificationSettings"),
+    "abrazo.inference.calibration": ("Calibration", "calibrate"),
     "abrazo.inference.pipeline": ("Pipeline", "pipeline"),
     "abrazo.inference.ranking": ("rank",),
     "abrazo.inference.search": ("Hit", "SearchIndex", "search"),

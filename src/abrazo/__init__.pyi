@@ -31,6 +31,8 @@ from abrazo.heads.outputs import PreTrainingOutput as PreTrainingOutput
 from abrazo.heads.outputs import QuestionAnsweringOutput as QuestionAnsweringOutput
 from abrazo.heads.outputs import SequenceClassifierOutput as SequenceClassifierOutput
 from abrazo.heads.outputs import TokenClassifierOutput as TokenClassifierOutput
+from abrazo.inference.calibration import Calibration as Calibration
+from abrazo.inference.calibration import calibrate as calibrate
 from abrazo.inference.pipeline import Pipeline as Pipeline
 from abrazo.inference.pipeline import pipeline as pipeline
 from abrazo.inference.ranking import rank as rank

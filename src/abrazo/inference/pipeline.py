@@ -23,6 +23,7 @@ from abrazo.tasks.auto import task_type
 from abrazo.tasks.base import Task, row_name
 from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.tasks.question_answering import QuestionAnswering
+from abrazo.tasks.text_classification import TextClassification
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -151,6 +152,10 @@ def _pipeline_type(kind: type[Task]) -> type[Pipeline]:
         from abrazo.inference.question_answering import QuestionAnsweringPipeline
 
         return QuestionAnsweringPipeline
+    if kind is TextClassification:
+        from abrazo.inference.text_classification import TextClassificationPipeline
+
+        return TextClassificationPipeline
     return Pipeline
 
 

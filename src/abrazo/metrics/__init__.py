@@ -19,6 +19,7 @@ from abrazo.metrics.classification import (
 from abrazo.metrics.multilabel import MultiLabelMetrics
 from abrazo.metrics.regression import RegressionMetrics
 from abrazo.metrics.retrieval import RetrievalMetrics
+from abrazo.metrics.selective import SelectiveMetrics
 from abrazo.metrics.similarity import PairLabelMetrics, SimilarityMetrics
 from abrazo.metrics.spans import SpanMetrics
 
@@ -38,6 +39,7 @@ __all__ = [
     "PlainMetric",
     "RegressionMetrics",
     "RetrievalMetrics",
+    "SelectiveMetrics",
     "SimilarityMetrics",
     "SpanMetrics",
     "as_metric",

@@ -192,7 +192,7 @@ class ClassificationMetrics(Metric):
             )
             / rows,
         }
-        return {key: figures[key] for key in self.better}
+        return {key: figures[key] for key in self.better if key in figures}
 
     def details(self) -> ClassificationDetails:
         """Return figures per class, averages, confusion matrix and calibration."""

@@ -6,6 +6,7 @@ means regression, anything else (strings, whole numbers, true and false) names o
 Shapes: C labels.
 """
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,9 +21,11 @@ from abrazo.metrics.base import Metric
 from abrazo.metrics.classification import ClassificationMetrics
 from abrazo.metrics.multilabel import MultiLabelMetrics
 from abrazo.metrics.regression import RegressionMetrics
+from abrazo.metrics.selective import SelectiveMetrics
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
 from abrazo.tasks.columns import find_column
+from abrazo.tasks.polarity import polarities
 from abrazo.tokenization.tokenizer import Tokenizer
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "message", "text1", "sentence1", "premise")
@@ -54,11 +57,21 @@ class TextClassificationSettings(TaskSettings):
     """What the labels mean; told from the labels unless given."""
     threshold: float = 0.5
     """With several labels at once: the probability from which a label is given."""
+    temperature: float = 1.0
+    """With one class: what logits are divided by, so that scores are true; `calibrate` finds it."""
+    rejection_threshold: float | None = None
+    """With one class: the score below which the answer is no label; `calibrate` finds it."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         if not 0 < self.threshold < 1:
             raise ConfigError(f"`threshold` must be between 0 and 1, but is {self.threshold}.")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(f"`temperature` must be above 0, but is {self.temperature}.")
+        if self.rejection_threshold is not None and not 0 <= self.rejection_threshold <= 1:
+            raise ConfigError(
+                f"`rejection_threshold` must be from 0 to 1, but is {self.rejection_threshold}."
+            )
         if self.labels is not None and len(set(self.labels)) != len(self.labels):
             raise ConfigError(f"`labels` must not name a label twice, but is {list(self.labels)}.")
 
@@ -79,6 +92,7 @@ class TextClassification(Task):
         self.problem: Problem = settings.problem
         self.labels = tuple(settings.labels)
         self._number_of = {label: number for number, label in enumerate(self.labels)}
+        self._polarities: np.ndarray | None = None
 
     @classmethod
     def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
@@ -264,7 +278,11 @@ class TextClassification(Task):
         return outputs[0]["logits"]
 
     def answer(self, prediction: np.ndarray, *, top_k: int | None = 1) -> Any:
-        """Return `{label, score}`, a list of them, or `{score}` for a regression."""
+        """Return `{label, score}`, a list of them, or `{score}` for a regression.
+
+        The one label is None where its score is below `rejection_threshold`. After
+        `with_polarity` the one answer has a `polarity` too.
+        """
         if self.problem == "regression":
             return {"score": float(prediction[0])}
         scores = self.probabilities(prediction)
@@ -272,15 +290,45 @@ class TextClassification(Task):
         if self.problem == "multi_label_classification" and top_k == 1:
             best = best[scores[best] >= self.settings.threshold]
             return [{"label": self.labels[i], "score": float(scores[i])} for i in best]
-        ranked = [{"label": self.labels[i], "score": float(scores[i])} for i in best[:top_k]]
-        return ranked[0] if top_k == 1 else ranked
+        ranked: list[dict[str, Any]] = [
+            {"label": self.labels[i], "score": float(scores[i])} for i in best[:top_k]
+        ]
+        if top_k != 1:
+            return ranked
+        answer = ranked[0]
+        if self._is_rejected(answer["score"]):
+            answer["label"] = None
+        if self._polarities is not None:
+            answer["polarity"] = float(scores @ self._polarities)
+        return answer
+
+    def with_polarity(self) -> Self:
+        """Return the task with answers that say how positive a text is, from -1 to 1.
+
+        Raises:
+            ConfigError: Rows do not have one class, or a label has no known polarity.
+        """
+        if self.problem != "single_label_classification":
+            raise ConfigError(f"A polarity needs one class a text, but this is {self.problem}.")
+        asked = copy.copy(self)
+        asked._polarities = np.asarray(polarities(self.labels))  # (C,)
+        return asked
+
+    def _is_rejected(self, score: float) -> bool:
+        threshold = self.settings.rejection_threshold
+        return threshold is not None and score < threshold
 
     def judge(self, prediction: np.ndarray, label: Any) -> tuple[str, str, float] | None:
-        """Compare the likeliest class with the right one, where rows have one class."""
+        """Compare the likeliest class with the right one, where rows have one class.
+
+        A row that gets no answer is not got wrong.
+        """
         if self.problem != "single_label_classification":
             return None
         scores = self.probabilities(prediction)
         best = int(scores.argmax())
+        if self._is_rejected(float(scores[best])):
+            best = int(label)
         return self.labels[int(label)], self.labels[best], float(scores[best])
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -289,7 +337,7 @@ class TextClassification(Task):
         if self.problem == "multi_label_classification":
             chances: np.ndarray = np.exp(-np.logaddexp(0, -wide))
             return chances
-        shifted = np.exp(wide - wide.max(-1, keepdims=True))
+        shifted = np.exp((wide - wide.max(-1, keepdims=True)) / self.settings.temperature)
         shares: np.ndarray = shifted / shifted.sum(-1, keepdims=True)
         return shares
 
@@ -299,6 +347,13 @@ class TextClassification(Task):
             return RegressionMetrics()
         if self.problem == "multi_label_classification":
             return MultiLabelMetrics(self.labels, self.settings.threshold)
+        settings = self.settings
+        if settings.temperature != 1 or settings.rejection_threshold is not None:
+            return SelectiveMetrics(
+                self.labels,
+                temperature=settings.temperature,
+                threshold=settings.rejection_threshold,
+            )
         return ClassificationMetrics(self.labels)
 
 
