@@ -125,6 +125,7 @@ def render_page(template: str, **values: object) -> str:
         "figure": _figure,
         "words": _words,
         "clipped": _clipped,
+        "setting": _setting,
         "duration": _duration,
     }
     folder = resources.files("abrazo.training") / "templates"
@@ -292,6 +293,11 @@ def _figure(value: float | None) -> str:
     if value and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.3g}"
     return f"{value:,.4f}" if abs(value) < 10 else f"{value:,.2f}"
+
+
+def _setting(value: object) -> str:
+    """Return a setting's value for reading: floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _words(name: str) -> str:

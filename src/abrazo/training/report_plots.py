@@ -139,6 +139,8 @@ def scatter_chart(
         has_log_scale: Whether orders of magnitude are equally wide.
         best: (n,) a line of steps over 0, 1, ..., n-1: the best so far; NaN where there is none.
     """
+    from matplotlib.ticker import LogLocator
+
     values = [value for kind in dots for value in kind.x]
     has_texts = any(isinstance(value, str) for value in values)
     texts = sorted({str(value) for value in values}) if has_texts else []
@@ -160,10 +162,14 @@ def scatter_chart(
         if has_texts:
             axes.set_xticks(range(len(texts)), [_shortened(text, 12) for text in texts])
             return
+        numbers = [float(value) for value in values]
         if has_log_scale:
             axes.set_xscale("log")
+            is_narrow = max(numbers) < 1000 * min(numbers)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if is_narrow else (1,)))
         else:
-            axes.locator_params(axis="x", nbins=5)
+            are_whole = all(number.is_integer() for number in numbers)
+            axes.locator_params(axis="x", nbins=5, integer=are_whole)
         axes.xaxis.set_minor_formatter(lambda value, _: "")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}".replace("e-0", "e-"))
 

@@ -10,6 +10,7 @@
 A process that ends without a last word has crashed; the search goes on.
 """
 
+import copy
 import dataclasses
 import logging
 import math
@@ -33,7 +34,9 @@ from abrazo.data.dataset import Dataset
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError
 from abrazo.heads.outputs import ModelOutput
+from abrazo.layers.lora import adapted_layers
 from abrazo.metrics.base import Metric
+from abrazo.models.adapters import load_adapter, remove_lora, save_adapter
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Task
 from abrazo.training.arguments import TrainingArguments
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("abrazo")
 
-_MODEL, _TRAIN, _EVAL = "model", "train.parquet", "eval.parquet"
+_MODEL, _ADAPTER, _TRAIN, _EVAL = "model", "adapter", "train.parquet", "eval.parquet"
 _SECONDS_TO_END = 20
 
 
@@ -111,6 +114,8 @@ class Ingredients:
     """As for `Trainer`."""
     callbacks: tuple[Callback, ...]
     """The user's own callbacks."""
+    frozen: frozenset[str]
+    """Names of the weights that do not train."""
     kinds: frozenset[type[Callback]]
     """Types of all callbacks of the trainer; defaults that were taken off are not put back."""
 
@@ -135,6 +140,7 @@ class Ingredients:
             trainer.loss,
             trainer.output_class,
             tuple(c for c in trainer.callbacks if type(c) not in defaults),
+            frozenset(n for n, w in trainer.model.named_parameters() if not w.requires_grad),
             kinds - {SignalCallback},
         )
         problems = []
@@ -175,9 +181,18 @@ def write_start(trainer: Trainer, folder: Path) -> None:
     assert trainer.eval_source is not None
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(folder) as place:
-        trainer.model.save_pretrained(place / _MODEL)
+        _write_model(trainer.model, place)
         _write_rows(trainer.train_source, place / _TRAIN)
         _write_rows(trainer.eval_source, place / _EVAL)
+
+
+def _write_model(model: PretrainedModel, place: Path) -> None:
+    """Write a model; one with adapters as it is without them, and the adapters apart."""
+    if adapted_layers(model):
+        save_adapter(model, place / _ADAPTER)
+        model = copy.deepcopy(model)
+        remove_lora(model)
+    model.save_pretrained(place / _MODEL)
 
 
 def _write_rows(source: RowSource, file: Path) -> None:
@@ -241,6 +256,16 @@ def run_trial(job: Job, pipe: "Connection[Message, bool]") -> None:
         pipe.send(Failed(f"{type(error).__name__}: {error}"))
 
 
+def load_start(shared: Ingredients) -> PretrainedModel:
+    """Return the model that trials start from."""
+    model = shared.model_type.from_pretrained(shared.start / _MODEL)
+    if (shared.start / _ADAPTER).exists():
+        load_adapter(model, shared.start / _ADAPTER)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(name not in shared.frozen)
+    return model
+
+
 def _make_trainer(job: Job) -> Trainer:
     shared = job.ingredients
     train = Dataset.from_parquet(shared.start / _TRAIN)
@@ -248,7 +273,7 @@ def _make_trainer(job: Job) -> Trainer:
     if task is not None and job.task_settings:
         task = type(task).learn(train, task.settings.replace(**job.task_settings))
     trainer = Trainer(
-        shared.model_type.from_pretrained(shared.start / _MODEL),
+        load_start(shared),
         job.args,
         train,
         Dataset.from_parquet(shared.start / _EVAL),
