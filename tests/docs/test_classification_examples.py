@@ -28,3 +28,8 @@ def test_intents_with_rejection(
     out = capsys.readouterr().out
     assert "of the answers are right" in out
     assert "'score'" in out
+
+
+def test_zero_shot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("zero_shot", str(tiny_folder(tmp_path, "")))
+    assert "payment" in capsys.readouterr().out

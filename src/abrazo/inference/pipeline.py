@@ -26,6 +26,9 @@ from abrazo.tasks.question_answering import QuestionAnswering
 from abrazo.tasks.text_classification import TextClassification
 from abrazo.tokenization.tokenizer import Tokenizer
 
+ZERO_SHOT = "zero-shot-classification"
+"""A use of two kinds of models, and no task: nothing is trained for it."""
+
 
 class Pipeline:
     """Answers for one text or many."""
@@ -105,7 +108,8 @@ def pipeline(
     """Load what a task needs and put it behind one call.
 
     Args:
-        task: The task's name, such as `text-classification` or `sentiment-analysis`.
+        task: The task's name, such as `text-classification` or `sentiment-analysis`, or
+            `zero-shot-classification`.
         model: A folder, a name, a repository, or a loaded model.
         tokenizer: Used instead of the model's own.
         device: Where to compute; None takes the best there is.
@@ -120,12 +124,20 @@ def pipeline(
             such setting.
         HubError: The name leads to no folder.
     """
-    kind = task_type(task)
+    kind = None if task == ZERO_SHOT else task_type(task)
     if not isinstance(model, PretrainedModel):
-        model = load_model(model, kind.head_name, revision=revision, token=token)
+        model = load_model(
+            model, None if kind is None else kind.head_name, revision=revision, token=token
+        )
         model.to(find_device(device))
     elif device is not None:
         model.to(find_device(device))
+    if kind is None:
+        from abrazo.inference.zero_shot import zero_shot_pipeline  # it is built on this module
+
+        if settings:
+            raise ConfigError(f"`{task}` has no setting `{next(iter(settings))}`.")
+        return zero_shot_pipeline(model, tokenizer, precision=precision, token_budget=token_budget)
     model = kind.adopt(model)
     trained_for = model.task_settings.get("task", kind.name)
     if trained_for != kind.name or model.head_name != kind.head_name:
