@@ -2,9 +2,11 @@
 
 Inside, a row is a text and spans of characters, whatever form it came in (`annotations`). The head
 gives each unit one tag; a unit is a word, or a piece of the tokenizer where the data marks parts of
-words (`alignment`). A word's tag is learned and read at its first piece. Long texts are read in
-overlapping windows, each piece in the window where it has most context; nothing is cut off. The
-answer is the likeliest sequence of tags that the scheme allows (`viterbi`).
+words (`alignment`). All pieces of a word learn its type and have a say in it: trained for an epoch
+on English names, MiniLM found more of them so than by first pieces alone, or by pieces each for
+itself. Long texts are read in overlapping windows, each piece in the window where it has most
+context; nothing is cut off. The answer is the likeliest sequence of tags that the scheme allows
+(`viterbi`).
 
 Shapes: N pieces of a row, U units of a row, C tags.
 """
@@ -66,9 +68,9 @@ class TokenClassificationSettings(TaskSettings):
     """How spans are written as tags: `BIO`, `BIOES`, or `tags` where each word has a tag of its
     own. `tags` if that is what the data has, else `BIO`."""
     aggregation_strategy: Aggregation | None = None
-    """What gets a tag: a word, read at its first piece (`first`) or from all its pieces (`average`,
-    `max`), or each piece (`simple`; with `none` pieces are also the answer). `first` unless the
-    data marks parts of words, then `simple`."""
+    """What gets a tag: a word, by all its pieces (`average`, `max`) or by the `first` alone, or
+    each piece (`simple`; with `none` pieces are also the answer). `average`, but `simple` if the
+    data marks parts of words, and `first` for models that were trained elsewhere."""
     is_constrained: bool = True
     """Whether only sequences of tags that the scheme allows are answers."""
     stride: int | None = None
@@ -137,7 +139,7 @@ class TokenClassification(Task):
             join_words=settings.join_words,
             overlaps=settings.overlaps,
         )
-        by_data: Aggregation = "first" if found.marks_words else "simple"
+        by_data: Aggregation = "average" if found.marks_words else "simple"
         return cls(
             settings.replace(
                 text_column=found.text_column,
@@ -247,9 +249,10 @@ class TokenClassification(Task):
         if num_cut and not self._told_cuts:
             self._told_cuts = True
             logger.warning(
-                "%d of %d spans begin or end inside a %s; they are learned up to its end, and "
-                "evaluation counts them as they are in the data.",
-                *(num_cut, len(aligned.is_exact), "piece of the tokenizer"),
+                "%d of %d spans begin or end inside a piece of the tokenizer or a word, which is "
+                "learned as part of the span that holds its middle; evaluation counts such spans "
+                "as they are in the data.",
+                *(num_cut, len(aligned.is_exact)),
             )
         ends = np.cumsum([0, *counts])
         return tags, [bool(aligned.is_exact[start:end].all()) for start, end in pairwise(ends)]
