@@ -19,9 +19,10 @@ from abrazo.models.adapters import (
     save_adapter,
     unmerge_lora,
 )
-from abrazo.models.auto import load_model
+from abrazo.models.auto import FAMILIES, load_model
 from abrazo.models.base import PretrainedModel
 from abrazo.models.sharing import with_head
+from helpers.families import batch_for, new_model
 from helpers.tiny import random_batch, tiny_bert, tiny_folder
 from helpers.training import (
     CrashAt,
@@ -126,6 +127,28 @@ def test_another_head_on_the_same_backbone_has_the_adapters_too() -> None:
     other = with_head(model, "token_classification")
     assert other is not None
     assert len(adapted_layers(other)) == 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adapters_merge_and_go_through_a_folder_in_every_family(
+    family: str, tmp_path: Path
+) -> None:
+    model = new_model(family, "sequence_classification")
+    batch = batch_for(model, [7, 4])
+    plain = model.answer_packed(batch)["logits"]
+    add_lora(model, rank=2, targets=("query_key_value", "up"))
+    for layer in adapted_layers(model).values():
+        torch.nn.init.normal_(layer.lora_up, std=0.3)
+    before = model.answer_packed(batch)["logits"]
+    assert not torch.allclose(before, plain, atol=1e-3)
+    before.sum().backward()
+    assert all(w.grad is not None for w in model.parameters() if w.requires_grad)
+    save_adapter(model, tmp_path)
+    merge_lora(model)
+    torch.testing.assert_close(model.answer_packed(batch)["logits"], before, atol=1e-5, rtol=1e-4)
+    other = new_model(family, "sequence_classification")
+    load_adapter(other, tmp_path)
+    assert torch.equal(other.answer_packed(batch)["logits"], before)
 
 
 # peft, in both directions ----------------------------------------------------------------------
@@ -238,6 +261,16 @@ def test_resuming_on_another_pretrained_model_is_an_error(tmp_path: Path) -> Non
             max_steps=4,
             resume_from_checkpoint=True,
         ).train()
+
+
+def test_resuming_with_adapters_of_another_rank_is_an_error(tmp_path: Path) -> None:
+    small_trainer(tmp_path, options={"model": lora_model()}, max_steps=2).train()
+    model = small_model()
+    add_lora(model, rank=3, targets=("query", "value"))
+    with pytest.raises(CheckpointError, match="`rank` or `alpha` differ"):
+        model.load_weights(tmp_path / "checkpoint-2")
+    with pytest.raises(CheckpointError, match="has none in `adapter/`"):
+        model.load_weights(tiny_folder(tmp_path / "plain", num_labels=2))
 
 
 # Bad input ---------------------------------------------------------------------------------------

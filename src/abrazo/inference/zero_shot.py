@@ -142,10 +142,8 @@ class SimilarityZeroShotPipeline(ZeroShotPipeline):
 
     def _scores(self, predictions: np.ndarray) -> np.ndarray:
         """Return the scores (L,) of a text's vector (1, D)."""
-        cosines = _unit(predictions) @ self._label_vectors().T  # (1, L)
-        if self.is_multi_label:
-            return np.clip(cosines[0], 0.0, 1.0)
-        return _shares(cosines[0] * SHARPNESS)
+        cosines: np.ndarray = (_unit(predictions) @ self._label_vectors().T)[0]  # (L,)
+        return cosines.clip(0, 1) if self.is_multi_label else _shares(cosines * SHARPNESS)
 
     def _label_vectors(self) -> np.ndarray:
         """Return the labels' vectors (L, D), of length 1."""
