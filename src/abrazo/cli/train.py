@@ -19,7 +19,7 @@ from abrazo.training.arguments import TrainingArguments
 from abrazo.training.callbacks.early_stopping import EarlyStoppingCallback
 from abrazo.training.fit import FitResult, fit
 
-Loss = Literal["weighted", "focal", "label_smoothing"]
+Loss = Literal["weighted", "focal", "label_smoothing", "r_drop"]
 Files = Annotated[list[str], Parameter(consume_multiple=True, negative_iterable=())]
 
 _HELP = """\
