@@ -227,6 +227,28 @@ def test_trials_train_in_processes_and_failures_are_noted(
     assert "<svg" in page
 
 
+def words_of_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
+) -> list[Message]:
+    """Return what a trial that is told to stop says, run in this process."""
+    launcher = Launcher(ends_with(0.5))
+    trainer = small_trainer(tmp_path, max_steps=2, eval_steps=1)
+    search(trainer, RATES, SearchOptions(n_trials=1), launch=launcher)
+    job = launcher.launched[0].job
+    ours, theirs = multiprocessing.Pipe()
+    ours.send(True)
+    monkeypatch.setattr(abrazo.training.trial, "_write_output_to", lambda file: None)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        run_trial(dataclasses.replace(job, args=job.args.replace(**changes), num_threads=1), theirs)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    words = []
+    while ours.poll():
+        words.append(ours.recv())
+    return words
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -237,21 +259,18 @@ def test_trials_train_in_processes_and_failures_are_noted(
 def test_a_trial_tells_why_it_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
 ) -> None:
-    launcher = Launcher(ends_with(0.5))
-    trainer = small_trainer(tmp_path, max_steps=2, eval_steps=1)
-    search(trainer, RATES, SearchOptions(n_trials=1), launch=launcher)
-    job = launcher.launched[0].job
-    ours, theirs = multiprocessing.Pipe()
-    monkeypatch.setattr(abrazo.training.trial, "_write_output_to", lambda file: None)
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        run_trial(dataclasses.replace(job, args=job.args.replace(**changes), num_threads=1), theirs)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert isinstance(ours.recv(), Began)
-    failure = ours.recv()
-    assert isinstance(failure, Failed)
-    assert said in failure.reason
+    began, failed = words_of_a_trial(tmp_path, monkeypatch, **changes)
+    assert began == Began()
+    assert isinstance(failed, Failed)
+    assert said in failed.reason
+
+
+def test_a_trial_stops_after_the_evaluation_when_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, evaluated, pruned = words_of_a_trial(tmp_path, monkeypatch)
+    assert (began, pruned) == (Began(), Pruned())
+    assert isinstance(evaluated, Evaluated)
 
 
 def test_ctrl_c_ends_the_trials_and_the_next_search_runs_them_again(tmp_path: Path) -> None:
