@@ -105,6 +105,8 @@ class Attention(nn.Module):
             mixed = self._attend_packed(joint, layout, guide)
         else:
             mixed = self._attend_in_groups(joint, layout, weights, guide)
+        if len(mixed) < len(hidden):  # tokens that only round up the number belong to no row
+            mixed = F.pad(mixed, (0, 0, 0, len(hidden) - len(mixed)))
         result: Tensor = self.output(mixed)
         return result
 

@@ -37,6 +37,8 @@ class BertConfig(SegmentedConfig):
 class BertBackbone(Backbone):
     """Embeddings, blocks, pooler."""
 
+    rounds_tokens = True
+
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.embeddings = embeddings(config)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abrazo.checkpoints.keymap import KeyMap, Row
@@ -14,12 +15,22 @@ from abrazo.layers.packing import PackedBatch
 from abrazo.layers.positions import Guide
 from abrazo.models.config import ModelConfig
 
+_TOKEN_STEP = 32
+"""Numbers of tokens are rounded up to a multiple of this on CPUs, where a backbone allows it.
+
+oneDNN prepares a kernel for every new shape, which takes longer than multiplying a few tokens
+more, and keeps it in memory: packed batches hardly ever have the same number of tokens twice.
+"""
+
 
 class Backbone(nn.Module):
     """Base of all backbones: embeddings, blocks and, in some, a pooler."""
 
     counts_columns: ClassVar[bool] = True
     """Whether positions of a padded call are its columns, or count real tokens alone."""
+
+    rounds_tokens: ClassVar[bool] = False
+    """Whether the blocks take more tokens than the layout has, and leave those at the end alone."""
 
     embeddings: Embeddings
     blocks: nn.ModuleList
@@ -65,15 +76,19 @@ class Backbone(nn.Module):
         if hidden.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             # norms and residual sums then stay in bf16 too, which halves what they move
             hidden = hidden.to(torch.get_autocast_dtype("cpu"))
+        num_tokens = hidden.shape[0]
+        if self.rounds_tokens and hidden.device.type == "cpu":
+            hidden = F.pad(hidden, (0, 0, 0, -num_tokens % _TOKEN_STEP))
         if hidden_states is not None:
-            hidden_states.append(hidden)
+            hidden_states.append(hidden[:num_tokens])
         for block, guide in self.steps(batch):
             weights: list[Tensor] | None = None if attentions is None else []
-            hidden = block(hidden, batch.layout, weights, guide)  # (T, E)
+            hidden = block(hidden, batch.layout, weights, guide)  # (T, E), rounded up
             if hidden_states is not None:
-                hidden_states.append(hidden)
+                hidden_states.append(hidden[:num_tokens])
             if attentions is not None and weights is not None:
                 attentions.append(weights)
+        hidden = hidden[:num_tokens]  # (T, E)
         if self.final_norm is not None:
             hidden = self.final_norm(hidden)
             if hidden_states is not None:
