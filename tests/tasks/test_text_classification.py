@@ -38,7 +38,7 @@ LEARNED: list[tuple[list[Any], str, tuple[str, ...]]] = [
     ([0.5, 1.5], "regression", ("score",)),
     ([1, 2.5], "regression", ("score",)),
     ([["b"], [], ["a", "b"]], MULTI, ("a", "b")),
-    ([("b",), {"a", "b"}], MULTI, ("a", "b")),
+    pytest.param([("b",), {"a", "b"}], MULTI, ("a", "b"), id="a tuple and a set"),
     ([np.int64(3), np.int64(10)], SINGLE, ("3", "10")),
     ([np.float32(0.5), np.float32(1)], "regression", ("score",)),
     ([torch.tensor(1), torch.tensor(0)], SINGLE, ("0", "1")),
