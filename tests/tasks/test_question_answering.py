@@ -474,21 +474,27 @@ def test_several_answers_differ_and_are_in_order(trained):
 # Ways to ask ------------------------------------------------------------------------------------
 
 
+def rounded(answers):
+    """Scores of a question alone and among others differ in their last digits."""
+    return [{**answer, "score": round(answer["score"], 3)} for answer in answers]
+
+
 def test_questions_can_be_asked_in_many_ways(trained):
-    ask = pipeline(NAME, trained.model)
+    ask = pipeline(NAME, trained.model, precision="fp32")
     rows = place_rows()[:3]
     questions, contexts = ([row[name] for row in rows] for name in ("question", "context"))
-    expected = ask(rows)
-    assert ask(question=questions[0], context=contexts[0]) == expected[0]
-    assert ask({"question": questions[0], "context": contexts[0]}) == expected[0]
-    assert ask((questions[0], contexts[0])) == expected[0]
-    assert ask(question=questions, context=contexts) == expected
-    assert ask(list(zip(questions, contexts, strict=True))) == expected
-    assert list(ask(row for row in rows)) == expected
-    assert ask(question=questions[:2], context=contexts[0]) == [
-        expected[0],
-        ask(question=questions[1], context=contexts[0]),
-    ]
+    expected = rounded(ask(rows))
+    first = {"question": questions[0], "context": contexts[0]}
+    for answer in (ask(**first), ask(first), ask((questions[0], contexts[0]))):
+        assert rounded([answer]) == expected[:1]
+    for answers in (
+        ask(question=questions, context=contexts),
+        ask(list(zip(questions, contexts, strict=True))),
+        ask(row for row in rows),
+    ):
+        assert rounded(answers) == expected
+    shared = [expected[0], ask(question=questions[1], context=contexts[0])]
+    assert rounded(ask(question=questions[:2], context=contexts[0])) == rounded(shared)
 
 
 def test_settings_can_change_for_one_call(trained):
