@@ -88,3 +88,11 @@ def test_spans_that_cut_words_are_counted():
     rows = [row("films live", (0, 4, 0), (6, 10, 0)), row("去films", (1, 6, 0), (0, 1, 0)), row("")]
     assert count_cut_words(rows) == (1, 4)
     assert count_cut_words([row("i.e. a", (0, 2, 0), words=[[0, 4], [5, 6]])]) == (1, 1)
+    assert count_cut_words([row("i.e. a", (0, 4, 0), words=[[0, 4], [5, 6]])]) == (0, 1)
+
+
+def test_a_span_may_end_before_the_space_behind_a_word_of_the_row():
+    words = [[0, 5], [6, 10], [11, 12]]
+    assert count_cut_words([row("films live .", (0, 5, 0), words=words)]) == (0, 1)
+    assert count_cut_words([row("films live .", (6, 10, 0), (11, 12, 0), words=words)]) == (0, 2)
+    assert count_cut_words([row("films live .", (0, 4, 0), (7, 10, 0), words=words)]) == (2, 2)

@@ -80,8 +80,11 @@ class _Characters:
         begins = ~goes_on
         for row, start, end in zip(rows, self.offsets, self.offsets[1:], strict=False):
             if row.words is not None:
+                places = row.words[row.words[:, 0] < row.words[:, 1]]
                 begins[start:end] = False
-                begins[start + row.words[:, 0][row.words[:, 0] < row.words[:, 1]]] = True
+                begins[start + places[:, 0]] = True
+                ends = start + places[:, 1]
+                begins[ends[ends < end]] = True  # the space after a word is not part of it
         begins[self.offsets[:-1][np.diff(self.offsets) > 0]] = True
         return np.cumsum(begins)
 

@@ -101,8 +101,15 @@ def score_units(
     else:
         np.maximum.at(total, units, masses)
     total /= total.sum(-1, keepdims=True)
-    shares = first - np.log(np.exp(first) @ _types_of_tags(tag_set))[:, tag_set.type_of]
-    return shares + np.log(np.maximum(total, np.finfo(np.float64).tiny))[:, tag_set.type_of]
+    of_type = np.exp(first) @ _types_of_tags(tag_set)
+    shares = first - _log(of_type)[:, tag_set.type_of]
+    return shares + _log(total)[:, tag_set.type_of]
+
+
+def _log(probabilities: Floats) -> Floats:
+    """Return logarithms; those of 0, as where there is no tag for no span, stay finite."""
+    logarithms: Floats = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return logarithms
 
 
 def spans_of(prediction: TagPrediction, tag_set: TagSet) -> list[FoundSpan]:
