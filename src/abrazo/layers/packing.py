@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from abrazo.errors import DataError
+from abrazo.layers.cache import Cache
 from abrazo.layers.layout import Layout
 
 
@@ -37,6 +38,10 @@ class PackedBatch:
     None takes those of the batch."""
     rows: tuple[int, ...] = ()
     """Number of each row in the data set it came from, to name it in messages and keep order."""
+    source: "PackedBatch | None" = None
+    """What an encoder reads, in models with a decoder that reads this batch; as many rows."""
+    past: Cache | None = None
+    """What the rows hold already, in models that go on word by word."""
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """Return the batch on another device."""
@@ -44,11 +49,17 @@ class PackedBatch:
         if target == self.input_ids.device:
             return self
         moved: dict[str, Any] = {
-            field.name: value.to(target, non_blocking=True)
+            field.name: _moved(value, target)
             for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+            if isinstance(value := getattr(self, field.name), Tensor | PackedBatch)
         }
         return dataclasses.replace(self, layout=Layout(self.layout.lengths, target), **moved)
+
+
+def _moved(value: Tensor | PackedBatch, device: torch.device) -> Tensor | PackedBatch:
+    if isinstance(value, PackedBatch):
+        return value.to(device)
+    return value.to(device, non_blocking=True)
 
 
 class Padding:

@@ -9,10 +9,11 @@ import math
 import torch
 from torch import Tensor
 
+from abrazo.layers.cache import LayerPast
 from abrazo.layers.layout import Group, Layout
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines of the angles by which each token is turned, (T, 1, 1, D / 2) each."""
+"""Cosines and sines of the angles by which each token is turned, (T, 1, D / 2) each."""
 
 # Added to the scores of tokens outside a window. Finite also in fp16, so that padding, which may
 # see no token at all through its window, gives no NaN that gradients would carry on.
@@ -29,6 +30,7 @@ class Guide:
         rotation: Rotation | None = None,
         window: int | None = None,
         bias: Tensor | None = None,
+        is_causal: bool = False,
     ) -> None:
         """Keep what attention adds to the layout.
 
@@ -37,12 +39,18 @@ class Guide:
             rotation: Angles for queries and keys.
             window: How far to either side a token sees; None sees the whole row.
             bias: (1, H, L, L) added to the scores, for the longest row; shorter ones take a corner.
+            is_causal: Whether a token sees nothing that follows it.
         """
         self.layout = layout
         self.rotation = rotation
         self.window = window
         self.bias = bias
+        self.is_causal = is_causal
         self._made: dict[tuple[int, torch.dtype], Tensor | None] = {}
+
+    def sees_all_before(self) -> bool:
+        """Tell whether a token sees just what comes before it, as causal kernels have it."""
+        return self.is_causal and self.bias is None and not self._is_narrow(self.layout.max_length)
 
     def group_bias(self, number: int, dtype: torch.dtype) -> Tensor | None:
         """Return what is added to the scores of a group of the layout, padding masked.
@@ -56,12 +64,45 @@ class Guide:
 
     def _total_bias(self, group: Group) -> Tensor | None:
         length, total = group.length, group.key_bias
-        if self.window is not None and length > self.window + 1:
-            is_far = distances(length, self.layout.device).abs() > self.window
-            total = add(total, torch.where(is_far, _FAR, 0.0))
+        between = distances(length, self.layout.device)
+        if self.is_causal:  # padding stands at the end, so that hides it too
+            total = torch.where(between < 0, -torch.inf, 0.0)
+        if self._is_narrow(length):
+            total = add(total, torch.where(between.abs() > self.window, _FAR, 0.0))
         if self.bias is not None:
             total = add(total, self.bias[..., :length, :length])
         return total
+
+    def _is_narrow(self, length: int) -> bool:
+        return self.window is not None and length > self.window + 1
+
+
+class PastGuide(Guide):
+    """A guide of one block whose rows hold tokens already, or will go on from these."""
+
+    def __init__(self, shared: Guide, past: LayerPast, bias: Tensor | None) -> None:
+        """Take what all blocks share, and what is this block's own.
+
+        Args:
+            shared: The guide of all blocks.
+            past: Keys and values of this block.
+            bias: (R, H or 1, new tokens or 1, C) added to the scores against all columns.
+        """
+        super().__init__(
+            shared.layout,
+            rotation=shared.rotation,
+            window=shared.window,
+            bias=shared.bias,
+            is_causal=shared.is_causal,
+        )
+        self._made = shared._made
+        self.past = past
+        self.past_bias = bias
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing came before these tokens, which then only look at each other."""
+        return self.past.is_first
 
 
 def add(first: Tensor | None, second: Tensor) -> Tensor:
@@ -87,22 +128,31 @@ def rotary_angles(positions: Tensor, head_width: int, theta: float) -> Rotation:
     """
     exponents = torch.arange(0, head_width, 2, device=positions.device).float() / head_width
     angles = positions[:, None].float() / theta**exponents  # (T, D / 2)
-    angles = angles[:, None, None]
+    angles = angles[:, None]
     return angles.cos(), angles.sin()
 
 
-def rotate(joint: Tensor, rotation: Rotation) -> Tensor:
-    """Turn queries and keys of (T, 3, H, D) by the angles; values stay.
+def rotate(joint: Tensor, rotation: Rotation, num_turned: int) -> Tensor:
+    """Turn the first heads of (T, heads, D) by the angles; the others stay.
 
-    An element of the first half of a head is turned together with the one of the second half.
-    Without gradients the result takes the place of `joint`.
+    An element of the first half of a head is turned together with the one of the second half. Where
+    there are angles for a part of the head only, its elements are the leading ones. Without
+    gradients the result takes the place of `joint`.
+
+    Args:
+        joint: (T, heads, D) queries, keys and values.
+        rotation: The angles.
+        num_turned: How many heads are turned: those of queries and keys.
     """
     cosines, sines = (table.to(joint.dtype) for table in rotation)
-    first, second = joint[:, :2].chunk(2, -1)  # (T, 2, H, D / 2) each
+    width = 2 * cosines.shape[-1]
+    turned = joint[:, :num_turned]
+    first, second = turned[..., :width].chunk(2, -1)  # (T, num_turned, D / 2) each
     real = torch.addcmul(first * cosines, second, sines, value=-1)
     imaginary = torch.addcmul(second * cosines, first, sines)
     if torch.is_grad_enabled():
-        return torch.cat([torch.cat([real, imaginary], -1), joint[:, 2:]], 1)
+        whole = torch.cat([real, imaginary, turned[..., width:]], -1)
+        return torch.cat([whole, joint[:, num_turned:]], 1)
     first.copy_(real)
     second.copy_(imaginary)
     return joint
