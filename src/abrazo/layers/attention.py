@@ -63,14 +63,81 @@ def leave(mixed: Tensor, group: Group) -> Tensor:
     return flat if group.give_back is None else flat.index_select(0, group.give_back)
 
 
-def join_groups(parts: list[Tensor], layout: Layout) -> Tensor:
-    """Put what was computed of each group, in their order, into packed order."""
+def join_groups(parts: list[Tensor], order: Tensor | None) -> Tensor:
+    """Put what was computed of each group, one after the other, into packed order."""
     together = parts[0] if len(parts) == 1 else torch.cat(parts)
-    order = layout.packed_order
     return together if order is None else together.index_select(0, order)
 
 
-class Attention(nn.Module):
+class DotProduct(nn.Module):
+    """The core of all attention: values, mixed by how well keys answer queries."""
+
+    def __init__(
+        self, scale: float, dropout_probability: float, softcap: float | None = None
+    ) -> None:
+        """Keep what it is computed with.
+
+        Args:
+            scale: What scores are multiplied with.
+            dropout_probability: Share of attention weights dropped.
+            softcap: What scores are bent to stay below; None leaves them.
+        """
+        super().__init__()
+        self.scale = scale
+        self.dropout_probability = dropout_probability
+        self.softcap = softcap
+
+    @property
+    def drops(self) -> bool:
+        """Whether attention weights are dropped now."""
+        return self.training and self.dropout_probability > 0
+
+    @property
+    def writes_scores(self) -> bool:
+        """Whether scores are written out now, which gradients and caps need."""
+        # torch's fused CPU kernel takes no dropout, and its bf16 gradient is several times slower
+        return self.drops or self.softcap is not None or torch.is_grad_enabled()
+
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Tensor | None,
+        weights: list[Tensor] | None,
+    ) -> Tensor:
+        """Mix (N, H, L, D) values.
+
+        Args:
+            query: (N, H, Q, D).
+            key: (N, H, L, D).
+            value: (N, H, L, D).
+            bias: What is added to the scores, (N, H, Q, L) or of a shape that spreads to it.
+            weights: When given, the weights (N, H, Q, L) are appended.
+
+        Returns:
+            (N, H, Q, D).
+        """
+        if bias is not None:
+            bias = bias.to(query.dtype)
+        if weights is None and not self.writes_scores:
+            return F.scaled_dot_product_attention(
+                query, key, value, attn_mask=bias, scale=self.scale
+            )
+        scores = (query * self.scale) @ key.transpose(-1, -2)  # (N, H, Q, L)
+        if self.softcap is not None:
+            scores = (scores / self.softcap).tanh() * self.softcap
+        if bias is not None:
+            scores = scores + bias
+        shares = scores.softmax(-1)
+        if weights is not None:
+            weights.append(shares)
+        if self.drops:
+            shares = dropout(shares, self.dropout_probability)
+        return shares.to(value.dtype) @ value
+
+
+class Attention(DotProduct):
     """Self-attention with query, key and value in one matrix product.
 
     Sources: Vaswani et al. 2017, Attention Is All You Need, section 3.2; Ainslie et al. 2023, GQA,
@@ -110,13 +177,12 @@ class Attention(nn.Module):
             key_norm: Normalises the keys of each head.
             softcap: What scores are bent to stay below; None leaves them.
         """
-        super().__init__()
+        head_width = width // num_heads if head_width is None else head_width
+        scale = 1 / math.sqrt(head_width) if scale is None else scale
+        super().__init__(scale, dropout_probability, softcap)
         self.num_heads = num_heads
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        self.head_width = width // num_heads if head_width is None else head_width
-        self.dropout_probability = dropout_probability
-        self.scale = 1 / math.sqrt(self.head_width) if scale is None else scale
-        self.softcap = softcap
+        self.head_width = head_width
         heads = num_heads + 2 * self.num_kv_heads
         self.query_key_value = Linear(width, heads * self.head_width, bias=bias)
         self.query_norm = query_norm
@@ -146,7 +212,9 @@ class Attention(nn.Module):
         joint = self.query_key_value(hidden)
         joint = joint.unflatten(-1, (-1, self.head_width))  # (T, H + 2K, D)
         joint = self._turn(joint, guide)
-        past = guide.past.write(joint[:, self.num_heads :]) if isinstance(guide, PastGuide) else None
+        past = (
+            guide.past.write(joint[:, self.num_heads :]) if isinstance(guide, PastGuide) else None
+        )
         if past is not None and not guide.is_first:
             mixed = self._attend_past(joint, past, guide)
         elif self._fits_kernel(joint, weights, guide):
@@ -172,11 +240,10 @@ class Attention(nn.Module):
         self, joint: Tensor, weights: list[Tensor] | None, guide: Guide | None
     ) -> bool:
         """Tell whether the GPU's variable-length kernel computes what is wished."""
-        drops = self.training and self.dropout_probability > 0
         is_plain = self.fits_packed_kernel and self.softcap is None
         is_half = joint.is_cuda and joint.dtype != torch.float32
         has_bias = guide is not None and guide.bias is not None
-        return is_half and is_plain and not has_bias and weights is None and not drops
+        return is_half and is_plain and not has_bias and weights is None and not self.drops
 
     def _attend_packed(self, joint: Tensor, layout: Layout, guide: Guide | None) -> Tensor:
         """Mix (T, H + 2K, D) on the GPU's variable-length kernel, which knows no dropout."""
@@ -212,7 +279,7 @@ class Attention(nn.Module):
         else:
             query = query.transpose(1, 2)  # (R, H, new, D)
             key, value = self._for_each_query(key, 1), self._for_each_query(value, 1)
-        mixed = self._attend(query, key, value, bias, None)
+        mixed = self.attend(query, key, value, bias, None)
         if mixed.shape[1] == self.num_heads:
             mixed = mixed.transpose(1, 2)
         return mixed.reshape(-1, self.num_heads * self.head_width)  # (T, H * D)
@@ -229,7 +296,7 @@ class Attention(nn.Module):
         """Mix (T, H + 2K, D) group by group."""
         parts = []
         bias_of = self._bias_of(layout, guide)
-        is_fused = weights is None and not self._writes_scores()
+        is_fused = weights is None and not self.writes_scores
         is_causal = is_fused and guide is not None and guide.sees_all_before()
         for number, group in enumerate(layout.groups):
             rows = spread(joint, group).transpose(1, 2)  # (N, H + 2K, L, D)
@@ -240,9 +307,9 @@ class Attention(nn.Module):
                     query, key, value, is_causal=True, scale=self.scale
                 )
             else:
-                mixed = self._attend(query, key, value, bias_of(number, query, key), weights)
+                mixed = self.attend(query, key, value, bias_of(number, query, key), weights)
             parts.append(leave(mixed, group))
-        return join_groups(parts, layout)
+        return join_groups(parts, layout.packed_order)
 
     def _split(self, joint: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values of H + 2K heads."""
@@ -254,39 +321,6 @@ class Attention(nn.Module):
         """Return K heads as H, each as often as queries share it."""
         times = self.num_heads // self.num_kv_heads
         return shared if times == 1 else shared.repeat_interleave(times, axis)
-
-    def _writes_scores(self) -> bool:
-        """Tell whether scores are written out, which gradients and caps need."""
-        drops = self.training and self.dropout_probability > 0
-        # torch's fused CPU kernel takes no dropout, and its bf16 gradient is several times slower
-        return drops or self.softcap is not None or torch.is_grad_enabled()
-
-    def _attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: Tensor | None,
-        weights: list[Tensor] | None,
-    ) -> Tensor:
-        """Mix (N, H, L, D) values; gradients and weights need the scores written out."""
-        if bias is not None:
-            bias = bias.to(query.dtype)
-        if weights is None and not self._writes_scores():
-            return F.scaled_dot_product_attention(
-                query, key, value, attn_mask=bias, scale=self.scale
-            )
-        scores = (query * self.scale) @ key.transpose(-1, -2)  # (N, H, L, L)
-        if self.softcap is not None:
-            scores = (scores / self.softcap).tanh() * self.softcap
-        if bias is not None:
-            scores = scores + bias
-        shares = scores.softmax(-1)
-        if weights is not None:
-            weights.append(shares)
-        if self.training and self.dropout_probability > 0:
-            shares = dropout(shares, self.dropout_probability)
-        return shares.to(value.dtype) @ value
 
     def extra_repr(self) -> str:
         """Return the number of heads, for `print(model)`."""

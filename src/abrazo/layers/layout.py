@@ -17,8 +17,8 @@ from torch import Tensor
 
 from abrazo.errors import DataError
 
-# Starting a group costs about as much as attention over this many pairs of tokens.
-_GROUP_COST = 4096
+GROUP_COST = 4096
+"""Starting a group costs about as much as attention over this many pairs of tokens."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class Layout:
     def groups(self) -> tuple[Group, ...]:
         """The rows as rectangles, shortest first."""
         order = np.argsort(self.lengths, kind="stable")
-        return tuple(self._group(order[a:b]) for a, b in _cut(self.lengths[order]))
+        return tuple(self.group(order[a:b]) for a, b in _cut(self.lengths[order]))
 
     @cached_property
     def packed_order(self) -> Tensor | None:
@@ -116,7 +116,14 @@ class Layout:
 
         None where they are in it already, as in a batch sorted by length.
         """
-        order = np.argsort(self.lengths, kind="stable")
+        return self.order_after(np.argsort(self.lengths, kind="stable"))
+
+    def order_after(self, order: np.ndarray) -> Tensor | None:
+        """Return (T,) what brings tokens back into packed order, or None where they are in it.
+
+        Args:
+            order: (R,) rows in the order in which their tokens follow each other.
+        """
         if bool((order[1:] > order[:-1]).all()):
             return None
         starts = np.concatenate([[0], np.cumsum(self.lengths[order])])[:-1]
@@ -125,7 +132,8 @@ class Layout:
         steps = np.arange(self.num_tokens) - np.repeat(self.offsets[:-1], self.lengths)
         return self._on_device(np.repeat(moved, self.lengths) + steps)
 
-    def _group(self, rows: np.ndarray) -> Group:
+    def group(self, rows: np.ndarray) -> Group:
+        """Put some rows side by side as one rectangle."""
         lengths = self.lengths[rows]
         length, starts = int(lengths.max()), self.offsets[rows]
         is_uniform = int(lengths.min()) == length
@@ -163,7 +171,7 @@ def _cut(lengths: np.ndarray) -> list[tuple[int, int]]:
     last, longest = len(lengths), int(lengths[-1])
     for first, end in zip(bounds[-2::-1], bounds[:0:-1], strict=True):
         length = int(lengths[first])
-        if (end - first) * (longest**2 - length**2) > _GROUP_COST:
+        if (end - first) * (longest**2 - length**2) > GROUP_COST:
             cuts.append((end, last))
             last, longest = end, length
     cuts.append((0, last))
