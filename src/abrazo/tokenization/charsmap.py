@@ -22,6 +22,11 @@ def charsmap_problem(encoded: object) -> str | None:
         data = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         return "is not base64"
+    return table_problem(data)
+
+
+def table_problem(data: bytes) -> str | None:
+    """Return what is wrong with the bytes of a table, or None."""
     size = int.from_bytes(data[:4], "little")
     if len(data) < 4 or size == 0 or size % 1024 or size > len(data) - 4:
         return "does not hold the table that its size announces"

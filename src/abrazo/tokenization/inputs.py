@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,11 @@ def read_texts(text: object, pair: object, *, words: bool) -> Texts:
     """
     if words:
         return _read_words(text, pair)
-    if isinstance(text, str) or not _is_listing(text):
+    if isinstance(text, str) or not is_listing(text):
         _check(([text], "text"), ([] if pair is None else [pair], "text_pair"))
         second = None if pair is None else [str(pair)]
         return Texts([str(text)], second, is_batch=False)
-    rows = _as_list(text)
+    rows = as_list(text)
     if pair is not None:
         pairs = _as_pairs(pair, len(rows))
         _check((rows, "text"), (pairs, "text_pair"))
@@ -55,20 +56,22 @@ def read_texts(text: object, pair: object, *, words: bool) -> Texts:
 
 def require_texts(texts: Sequence[str], name: str) -> list[str]:
     """Return `texts` as a list; a `TokenizerError` names every row that is no string."""
-    if isinstance(texts, str) or not _is_listing(texts):
+    if isinstance(texts, str) or not is_listing(texts):
         raise TokenizerError(f"`{name}` must be a list of strings, but is {_named(texts)}.")
-    rows = _as_list(texts)
+    rows = as_list(texts)
     _check((rows, name))
     return rows
 
 
-def _is_listing(value: object) -> bool:
+def is_listing(value: object) -> bool:
+    """Tell whether a value holds several: a list, a column of a table, an array."""
     if isinstance(value, (str, bytes, bytearray)):
         return False
     return isinstance(value, Sequence) or any(hasattr(value, name) for name in _LISTS)
 
 
-def _as_list(value: object) -> list[str]:
+def as_list(value: object) -> list[Any]:
+    """Return what `is_listing` as a list."""
     if isinstance(value, (list, tuple)):
         return list(value)
     for method in _LISTS:
@@ -80,12 +83,12 @@ def _as_list(value: object) -> list[str]:
 
 
 def _as_pairs(pair: object, rows: int) -> list[str]:
-    if not _is_listing(pair):
+    if not is_listing(pair):
         raise TokenizerError(
             f"`text_pair` must be a list with one text for each of the {rows} rows of `text`, "
             f"but is {_named(pair)}."
         )
-    pairs = _as_list(pair)
+    pairs = as_list(pair)
     if len(pairs) != rows:
         raise TokenizerError(f"`text` has {rows} rows, but `text_pair` has {len(pairs)}.")
     return pairs
@@ -109,17 +112,17 @@ def _split_pairs(rows: Sequence[object]) -> Texts:
 
 
 def _read_words(text: object, pair: object) -> Texts:
-    if not _is_listing(text):
+    if not is_listing(text):
         raise TokenizerError(
             "With `is_split_into_words=True` a text is a list of words, but it is "
             f"{_named(text)}. Split it, or leave the option out."
         )
-    rows: list[object] = list(_as_list(text))
-    if not rows or not _is_listing(rows[0]):
+    rows: list[object] = list(as_list(text))
+    if not rows or not is_listing(rows[0]):
         return Texts(
             [_word_row(0, rows)], None if pair is None else [_word_row(0, pair)], is_batch=False
         )
-    if pair is None and all(_is_pair(row) and _is_listing(row[0]) for row in rows):  # type: ignore[index]
+    if pair is None and all(_is_pair(row) and is_listing(row[0]) for row in rows):  # type: ignore[index]
         pair = [row[1] for row in rows]  # type: ignore[index]
         rows = [row[0] for row in rows]  # type: ignore[index]
     first = [_word_row(number, row) for number, row in enumerate(rows)]
@@ -131,9 +134,9 @@ def _read_words(text: object, pair: object) -> Texts:
 
 
 def _word_row(number: int, row: object) -> list[str]:
-    if not _is_listing(row):
+    if not is_listing(row):
         raise TokenizerError(f"Row {number}: must be a list of words, but is {_named(row)}.")
-    words = _as_list(row)
+    words = as_list(row)
     for place, word in enumerate(words):
         if not isinstance(word, str):
             raise TokenizerError(

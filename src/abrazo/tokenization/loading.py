@@ -9,13 +9,16 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from abrazo.errors import TokenizerError
+from abrazo.tokenization import byte_level, piece_layouts
 from abrazo.tokenization.native import NativeTokenizer, guarded
+from abrazo.tokenization.piece_loading import has_shared_vocabulary, load_pieces
 from abrazo.tokenization.settings import (
     TokenizerSettings,
     read_settings,
     takes_token_types,
     to_config,
 )
+from abrazo.tokenization.shared_vocabulary import SharedVocabulary
 from abrazo.tokenization.special_tokens import conventional_roles
 from abrazo.tokenization.validation import (
     MAX_ID,
@@ -31,6 +34,9 @@ CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_FILE = "special_tokens_map.json"
 ADDED_FILE = "added_tokens.json"
 VOCAB_FILE = "vocab.txt"
+MODEL_CONFIG_FILE = "config.json"
+CHAT_FILE = "chat_template.jinja"
+MAX_CHAT_BYTES = 256 * 2**10
 _SMALL = 16 * 2**20
 _VOCAB_BYTES = 64 * 2**20
 
@@ -45,26 +51,55 @@ WITH_TYPES = ("input_ids", "token_type_ids", "attention_mask")
 WITHOUT_TYPES = ("input_ids", "attention_mask")
 
 
-def load_folder(folder: Path) -> tuple[NativeTokenizer, TokenizerSettings]:
-    """Load the tokenizer in a folder: from `tokenizer.json`, or from BERT's `vocab.txt`.
+def load_folder(
+    folder: Path, family: str | None = None
+) -> tuple[NativeTokenizer, TokenizerSettings]:
+    """Load the tokenizer in a folder, from whichever files of a vocabulary it has.
+
+    Args:
+        folder: The folder.
+        family: The name of the tokenizer's class, for a folder that does not say it.
 
     Raises:
-        TokenizerError: there is neither file, or a file is damaged or not safe to use.
+        TokenizerError: there is no such file, or a file is damaged or not safe to use.
     """
     config, special, added = (_optional(folder / name) for name in _SIDE_FILES)
     settings = read_settings(config or {}, special, added)
-    if (folder / TOKENIZER_FILE).exists():
+    if (folder / CHAT_FILE).exists():
+        settings.chat_templates["default"] = read_text(folder / CHAT_FILE, MAX_CHAT_BYTES)
+    family = _family(folder, settings) or family
+    backend: NativeTokenizer | None = None
+    if (folder / TOKENIZER_FILE).exists() and not has_shared_vocabulary(folder, family):
         backend = _load_json(folder / TOKENIZER_FILE, settings)
     elif (folder / VOCAB_FILE).exists():
         backend = _load_vocab(folder / VOCAB_FILE, settings)
-    else:
+    backend = (
+        backend
+        or load_pieces(folder, settings, family)
+        or byte_level.load_byte_level(folder, settings, family)
+    )
+    if backend is None:
+        pieces = ", ".join(f"`{name}`" for name in piece_layouts.FAMILY_OF_FILE)
         raise TokenizerError(
-            f"`{folder}` holds no tokenizer: it has neither `{TOKENIZER_FILE}` nor `{VOCAB_FILE}`."
+            f"`{folder}` holds no tokenizer: it has neither `{TOKENIZER_FILE}` nor `{VOCAB_FILE}`, "
+            f"no SentencePiece file ({pieces}, or `source.spm` with `target.spm` and `vocab.json`) "
+            "and no `vocab.json` with `merges.txt`. Copy the one that the model was trained with."
         )
     _add_declared_tokens(backend, settings)
     if "model_input_names" not in settings.original:
         settings.model_input_names = _input_names(backend, settings)
     return backend, settings
+
+
+def _family(folder: Path, settings: TokenizerSettings) -> str | None:
+    """Return the tokenizer's class as a folder names it, or as its model needs it."""
+    named = settings.original.get("tokenizer_class")
+    name = named.removesuffix("Fast") if isinstance(named, str) else None
+    if name in (*piece_layouts.LAYOUTS, *byte_level.ROLES, "M2M100Tokenizer", "MarianTokenizer"):
+        return name
+    kind = (_optional(folder / MODEL_CONFIG_FILE) or {}).get("model_type")
+    of_model = {**piece_layouts.FAMILY_OF_MODEL, **byte_level.FAMILY_OF_MODEL}
+    return of_model.get(kind) if isinstance(kind, str) else None
 
 
 _SIDE_FILES = (CONFIG_FILE, SPECIAL_FILE, ADDED_FILE)
@@ -274,16 +309,26 @@ def build_wordpiece(
 
 
 def save_folder(backend: NativeTokenizer, settings: TokenizerSettings, folder: Path) -> list[Path]:
-    """Write `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`."""
+    """Write the tokenizer's files: `tokenizer.json`, or those it came from where it has no such."""
     folder.mkdir(parents=True, exist_ok=True)
     special: dict[str, object] = dict(settings.roles)
     if settings.extra_special_tokens:
         special["additional_special_tokens"] = list(settings.extra_special_tokens)
-    contents = {
-        TOKENIZER_FILE: backend.to_str(pretty=True),
-        CONFIG_FILE: json.dumps(to_config(settings), indent=2, ensure_ascii=False) + "\n",
-        SPECIAL_FILE: json.dumps(special, indent=2, ensure_ascii=False) + "\n",
-    }
-    for name, text in contents.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    config = to_config(settings)
+    contents: dict[str, bytes] = {}
+    if isinstance(backend, SharedVocabulary):
+        contents |= settings.files
+    else:
+        contents[TOKENIZER_FILE] = backend.to_str(pretty=True).encode()
+    if list(settings.chat_templates) == ["default"]:
+        contents[CHAT_FILE] = settings.chat_templates["default"].encode()
+    elif settings.chat_templates:
+        config["chat_template"] = [
+            {"name": name, "template": template}
+            for name, template in settings.chat_templates.items()
+        ]
+    for name, values in ((CONFIG_FILE, config), (SPECIAL_FILE, special)):
+        contents[name] = (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
     return [folder / name for name in contents]

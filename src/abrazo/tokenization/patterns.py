@@ -4,9 +4,13 @@ A pattern such as `(a+)+$` takes time exponential in the text's length. The patt
 tokenizers never repeat a group of changing length, so what does is refused.
 """
 
+import re
 from dataclasses import dataclass
 
 MAX_LENGTH = 4096
+MAX_LITERAL_LENGTH = 65_536
+"""For patterns that are a list of plain texts, such as the pieces that are never split."""
+_LITERAL = re.compile(r"(?:[^\\()\[\]{}*+?.^$]|\\[^0-9A-Za-z])*")
 MAX_REPEAT = 1000
 MAX_EXPANSION = 10_000
 MAX_DEPTH = 50
@@ -37,8 +41,9 @@ def dangerous(pattern: str) -> str | None:
     Flags repeats of a group that can itself match at several lengths, unless nothing follows that
     could fail; backreferences and recursion; and counted repeats that expand beyond reason.
     """
-    if len(pattern) > MAX_LENGTH:
-        return f"it is {len(pattern)} characters long, over {MAX_LENGTH}"
+    longest = MAX_LITERAL_LENGTH if _LITERAL.fullmatch(pattern) else MAX_LENGTH
+    if len(pattern) > longest:
+        return f"it is {len(pattern)} characters long, over {longest}"
     return _Scanner(pattern).scan()
 
 

@@ -59,6 +59,12 @@ class TokenizerSettings:
     added_tokens: dict[str, dict[str, object]] = field(default_factory=dict)
     """Tokens that the files add to the vocabulary, with their `id` and flags."""
 
+    chat_templates: dict[str, str] = field(default_factory=dict)
+    """Templates of conversations by name; the usual one is named `default`."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Files that a `tokenizer.json` cannot take the place of; saved as they came."""
+
     original: dict[str, object] = field(default_factory=dict)
     """`tokenizer_config.json` as read; what is unknown in it is written back."""
 
@@ -84,6 +90,7 @@ def read_settings(
             else:
                 problems.append(f'`{name}` must be "right" or "left", but is {config[name]!r}.')
     _read_input_names(settings, config, problems)
+    _read_chat_templates(settings, config.get("chat_template"), problems)
     settings.clean_up_tokenization_spaces = config.get("clean_up_tokenization_spaces") is True
     if problems:
         raise TokenizerError("\n".join(problems))
@@ -93,7 +100,8 @@ def read_settings(
 def to_config(settings: TokenizerSettings) -> dict[str, object]:
     """Return the contents of `tokenizer_config.json`; unknown fields are as they were read."""
     config = dict(settings.original)
-    for name in ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"):
+    of_others = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
+    for name in (*of_others, "chat_template"):
         config.pop(name, None)
     for role in ROLES:
         config.pop(role, None)
@@ -200,3 +208,24 @@ def _read_input_names(
         problems.append("`model_input_names` in tokenizer_config.json must be a list of names.")
     else:
         settings.model_input_names = tuple(names)
+
+
+def _read_chat_templates(settings: TokenizerSettings, given: object, problems: list[str]) -> None:
+    """Read the one template of a conversation, or a list of named ones."""
+    if given is None:
+        return
+    if isinstance(given, str):
+        settings.chat_templates["default"] = given
+        return
+    entries = given if isinstance(given, list) else [given]
+    for entry in entries:
+        name, template = (
+            (entry.get("name"), entry.get("template")) if isinstance(entry, dict) else (None, None)
+        )
+        if isinstance(name, str) and isinstance(template, str):
+            settings.chat_templates[name] = template
+        else:
+            problems.append(
+                "`chat_template` must be a template or a list of objects with `name` and "
+                f"`template`, but has {entry!r:.80}."
+            )

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 from abrazo.errors import ConfigError, TokenizerError
 from abrazo.tokenization.encoding import BatchEncoding, TensorType
 from abrazo.tokenization.inputs import Text, Texts, read_texts, require_texts
+from abrazo.tokenization.languages import Sides
 from abrazo.tokenization.loading import load_folder, save_folder
 from abrazo.tokenization.native import NativeEncoding, NativeTokenizer, encode_texts
 from abrazo.tokenization.options import CallOptions, Padding, Plan, Truncation, make_plan
@@ -25,17 +26,19 @@ from abrazo.tokenization.settings import SOME_LIMIT, TokenizerSettings
 from abrazo.tokenization.shorten import encode_shortened
 from abrazo.tokenization.template import Frame, read_template
 from abrazo.tokenization.truncation import Side, kept_lengths, windows
-from abrazo.tokenization.vocabulary import Vocabulary
 from abrazo.tokenization.windows import EncodedWindows, WindowEncoder
 
 logger = logging.getLogger("abrazo")
 
 
-class Tokenizer(Vocabulary):
+class Tokenizer(Sides):
     """Turns texts into ids and back.
 
     Made by `from_pretrained` or `from_folder`, or around a `tokenizers.Tokenizer` of one's own.
     """
+
+    family: ClassVar[str | None] = None
+    """Whose vocabulary a folder is taken to hold where it does not say; set by subclasses."""
 
     def __init__(self, backend: NativeTokenizer, settings: TokenizerSettings | None = None) -> None:
         if backend.truncation is not None or backend.padding is not None:
@@ -45,6 +48,7 @@ class Tokenizer(Vocabulary):
         super().__init__(backend, settings or TokenizerSettings())
         self._template = read_template(backend)
         self._told: set[str] = set()
+        self._read_languages()
 
     @classmethod
     def from_pretrained(
@@ -80,7 +84,7 @@ class Tokenizer(Vocabulary):
         Raises:
             TokenizerError: there is none, or its files are damaged or not safe to use.
         """
-        backend, settings = load_folder(Path(folder))
+        backend, settings = load_folder(Path(folder), cls.family)
         tokenizer = cls.__new__(cls)
         Tokenizer.__init__(tokenizer, backend, settings)
         return tokenizer
@@ -127,9 +131,10 @@ class Tokenizer(Vocabulary):
 
     def __call__(
         self,
-        text: Text | Sequence[Text] | Sequence[Sequence[Text]],
+        text: Text | Sequence[Text] | Sequence[Sequence[Text]] | None = None,
         text_pair: Text | Sequence[Text] | None = None,
         *,
+        text_target: Text | Sequence[Text] | None = None,
         add_special_tokens: bool = True,
         padding: Padding = False,
         truncation: Truncation = None,
@@ -151,6 +156,8 @@ class Tokenizer(Vocabulary):
         Args:
             text: A text, a list of texts, or a list of pairs.
             text_pair: The second text, or one for each row of `text`.
+            text_target: What the model is to write for each row; its ids are returned as `labels`,
+                or alone if `text` is left out. See `encode_targets`.
             add_special_tokens: Whether to put the model's special tokens around texts.
             padding: `True` or `"longest"` pads to the longest row, `"max_length"` to `max_length`.
             truncation: `True` or `"longest_first"` shortens the longer text of a row first,
@@ -178,6 +185,23 @@ class Tokenizer(Vocabulary):
             ConfigError: options are wrong, do not go together, or rows are too ragged for tensors.
             TokenizerError: a row is no text, or cannot be shortened as asked.
         """
+        if text_target is not None:
+            options = CallOptions(
+                add_special_tokens=add_special_tokens,
+                padding=padding,
+                truncation=truncation,
+                max_length=max_length,
+                is_split_into_words=is_split_into_words,
+                pad_to_multiple_of=pad_to_multiple_of,
+                padding_side=padding_side,
+                return_tensors=return_tensors,
+            )
+            labels = self.encode_targets(text_target, **options)
+            if text is None:
+                return labels
+            encoding = self(text, text_pair, **options)
+            encoding["labels"] = labels["input_ids"]
+            return encoding
         plan = make_plan(
             self.settings,
             padding=padding,
@@ -396,6 +420,16 @@ class Tokenizer(Vocabulary):
             with_types="token_type_ids" in self.model_input_names,
         )
         return encoder.encode(first, second)
+
+    def encode_targets(
+        self, text: Text | Sequence[Text], **options: Unpack[CallOptions]
+    ) -> BatchEncoding:
+        """Encode what the model is to write, as `target` does; the options are those of a call.
+
+        Raises:
+            ConfigError: The model has languages, and `tgt_lang` is not set.
+        """
+        return self.target(text, **options)
 
     def encode(
         self,

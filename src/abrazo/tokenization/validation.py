@@ -218,7 +218,7 @@ def _model_problems(model: Json, added: Mapping[str, int]) -> Iterator[str]:
     elif isinstance(vocab, list):
         yield from _unigram_problems(model, vocab)
     elif isinstance(vocab, dict):
-        yield from _vocab_problems(vocab, added)
+        yield from vocabulary_problems(vocab, added)
         yield from _unknown_problems(model, vocab, added)
         longest = model.get("max_input_chars_per_word", 100)
         if not isinstance(longest, int) or longest > MAX_WORD_CHARS:
@@ -234,7 +234,10 @@ def _model_problems(model: Json, added: Mapping[str, int]) -> Iterator[str]:
         yield "`model.vocab` is missing, or neither an object nor a list."
 
 
-def _vocab_problems(vocab: Mapping[str, object], added: Mapping[str, int]) -> Iterator[str]:
+def vocabulary_problems(
+    vocab: Mapping[str, object], added: Mapping[str, int] | None = None
+) -> Iterator[str]:
+    """Say what is wrong with tokens and their ids, and with those of added tokens beside them."""
     if not vocab:
         yield "`model.vocab` is empty."
         return
@@ -243,7 +246,9 @@ def _vocab_problems(vocab: Mapping[str, object], added: Mapping[str, int]) -> It
     yield from problems
     if not problems:
         numbers: list[tuple[str, int]] = [(token, int(str(n))) for token, n in vocab.items()]
-        extra = [(token, number) for token, number in added.items() if vocab.get(token) != number]
+        extra = [
+            (token, number) for token, number in (added or {}).items() if vocab.get(token) != number
+        ]
         yield from _duplicates(numbers + extra)
 
 

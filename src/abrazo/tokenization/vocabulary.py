@@ -65,6 +65,10 @@ class Vocabulary:
         """Return all tokens with their ids, added ones too."""
         return self.backend.get_vocab(with_added_tokens=True)
 
+    def is_same_as(self, other: "Vocabulary") -> bool:
+        """Tell whether another tokenizer gives the same ids for every text."""
+        return self is other or self.backend.to_str() == other.backend.to_str()
+
     @property
     def special_tokens_map(self) -> dict[str, str]:
         """The special token of each role that has one."""
