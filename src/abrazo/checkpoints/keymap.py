@@ -6,25 +6,58 @@ tensor on the left:
 
     Row("blocks.{i}.attention.query_key_value",
         "encoder.layer.{i}.attention.self.query", "...key", "...value")
+
+Joined tensors are equally high unless `shares` says otherwise. Where files hold a tensor in another
+form, as transposed, `form` tells how one becomes the other.
 """
 
+import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from abrazo.errors import CheckpointError
 
 
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """How files hold a tensor in another form; either way may return a view."""
+
+    to_ours: Callable[[Tensor], Tensor]
+    to_theirs: Callable[[Tensor], Tensor]
+
+
+def _transpose(tensor: Tensor) -> Tensor:
+    return tensor.T if tensor.dim() == 2 else tensor
+
+
+TRANSPOSED = Form(_transpose, _transpose)
+"""Matrices as (input, output); vectors stay."""
+
+
 class Row:
     """A module of ours and the module, or the modules joined, that it is called elsewhere."""
 
-    def __init__(self, ours: str, *theirs: str) -> None:
+    _FIELD = r"(?P<field>(?:\.\w+)?)"
+
+    def __init__(
+        self, ours: str, *theirs: str, shares: Sequence[int] = (), form: Form | None = None
+    ) -> None:
+        """Join names.
+
+        Args:
+            ours: Our name.
+            theirs: Their name, or those of the tensors that are joined into ours.
+            shares: How high the joined tensors are in relation to each other; equally by default.
+            form: How their tensor becomes ours, where it is a single one.
+        """
         self.ours = ours
         self.theirs = theirs
+        self.shares = tuple(shares) or (1,) * len(theirs)
+        self.form = form
         pattern = re.sub(r"\\\{([ij])\\\}", r"(?P<\1>\\d+)", re.escape(ours))
-        self._pattern = re.compile(pattern + r"(?P<field>(?:\.\w+)?)")
+        self._pattern = re.compile(pattern + self._FIELD)
 
     def names_for(self, ours: str) -> tuple[str, ...] | None:
         """Return the outside names of our tensor `ours`, or None where this row is not about it."""
@@ -39,7 +72,25 @@ class Row:
 
     def under(self, ours: str, theirs: str) -> "Row":
         """Return this row with a prefix put before the names on either side."""
-        return Row(ours + self.ours, *(theirs + name for name in self.theirs))
+        names = (theirs + name for name in self.theirs)
+        return type(self)(ours + self.ours, *names, shares=self.shares, form=self.form)
+
+    def split(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """Return the parts of our tensor, as views, that files hold one by one."""
+        if len(self.theirs) == 1:
+            return (tensor if self.form is None else self.form.to_theirs(tensor),)
+        height = tensor.shape[0] // sum(self.shares)
+        parts: tuple[Tensor, ...] = tensor.split([share * height for share in self.shares])
+        return parts
+
+
+class SameNames(Row):
+    """Everything whose name begins so, called the same elsewhere but for the beginning.
+
+    `SameNames("", "")` is the whole of a backbone or of a head under our own names.
+    """
+
+    _FIELD = r"(?P<field>[\w.]+)"
 
 
 class KeyMap:
@@ -48,8 +99,8 @@ class KeyMap:
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows = tuple(rows)
 
-    def names_for(self, ours: str) -> tuple[str, ...]:
-        """Return the outside names of our tensor.
+    def row_for(self, ours: str) -> tuple[Row, tuple[str, ...]]:
+        """Return the row about our tensor, and its outside names.
 
         Raises:
             CheckpointError: No row is about it.
@@ -57,21 +108,21 @@ class KeyMap:
         for row in self.rows:
             names = row.names_for(ours)
             if names is not None:
-                return names
+                return row, names
         raise CheckpointError(f"No row of the key map names the tensor `{ours}`.")
+
+    def names_for(self, ours: str) -> tuple[str, ...]:
+        """Return the outside names of our tensor.
+
+        Raises:
+            CheckpointError: No row is about it.
+        """
+        return self.row_for(ours)[1]
 
     def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors under their outside names, joined ones split again."""
         renamed: dict[str, Tensor] = {}
         for ours, tensor in tensors.items():
-            names = self.names_for(ours)
-            parts: Sequence[Tensor] = tensor.chunk(len(names)) if len(names) > 1 else [tensor]
-            renamed.update(zip(names, parts, strict=True))
+            row, names = self.row_for(ours)
+            renamed.update(zip(names, row.split(tensor), strict=True))
         return renamed
-
-
-def part_shape(shape: torch.Size, num_parts: int) -> tuple[int, ...]:
-    """Return the shape of each outside tensor that `num_parts` of are joined into `shape`."""
-    if num_parts == 1:
-        return tuple(shape)
-    return (shape[0] // num_parts, *shape[1:])

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from abrazo.checkpoints.keymap import KeyMap, part_shape
+from abrazo.checkpoints.keymap import KeyMap, Row
 from abrazo.errors import CheckpointError
 
 logger = logging.getLogger("abrazo")
@@ -65,6 +65,8 @@ class Match:
     """The tensors of a model folder."""
     sources: Mapping[str, Sequence[str]]
     """The files' names for each tensor of ours that they fill; several are joined."""
+    key_map: KeyMap
+    """The names of either side, and what form files have."""
     new_parts: list[str]
     """The parts that the files lack and that the caller has to start, such as `head`."""
 
@@ -78,8 +80,7 @@ class Match:
         broken = []
         for ours, tensor in model.named_parameters():
             if names := self.sources.get(ours):
-                for part, name in zip(tensor.chunk(len(names)), names, strict=True):
-                    self.weights.copy_to(name, part)
+                self._copy(ours, names, tensor)
                 if not _is_finite(tensor):
                     broken.append(f"NaN or infinite    {ours}")
         if broken:
@@ -88,6 +89,17 @@ class Match:
                 f"The checkpoint in `{self.weights.path}` cannot be used, it has weights that are "
                 f"no numbers. Take an earlier one.\n{listing}"
             )
+
+    def _copy(self, ours: str, names: Sequence[str], tensor: Tensor) -> None:
+        """Copy tensors of the files into one of ours, in its form."""
+        row, _ = self.key_map.row_for(ours)
+        if row.form is None:
+            for part, name in zip(row.split(tensor), names, strict=True):
+                self.weights.copy_to(name, part)
+            return
+        theirs = torch.empty_like(row.form.to_theirs(tensor).contiguous())
+        self.weights.copy_to(names[0], theirs)
+        tensor.copy_(row.form.to_ours(theirs))
 
 
 def load_weights(
@@ -140,7 +152,7 @@ def match_weights(
         used.update(name for name in names if name is not None)
         if ours.startswith(tuple(part + "." for part in new_parts)):
             continue
-        problems += _problems(ours, tensor, names, weights)
+        problems += _problems(ours, tensor, key_map.row_for(ours)[0], names, weights)
         sources[ours] = [name for name in names if name is not None]
     left = sorted(set(weights.names()) - used)
     unknown = [name for name in left if not _is_elsewhere(name, expectations)]
@@ -153,7 +165,7 @@ def match_weights(
     unused = [name for name in left if not name.endswith("position_ids")]  # a count, no weight
     if unused:
         logger.info("%s: %d tensors of other heads are not used.", weights.path, len(unused))
-    return Match(weights, sources, new_parts)
+    return Match(weights, sources, key_map, new_parts)
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -178,14 +190,14 @@ def _is_elsewhere(name: str, expectations: Expectations) -> bool:
 
 
 def _problems(
-    ours: str, tensor: Tensor, names: Sequence[str | None], weights: Weights
+    ours: str, tensor: Tensor, row: Row, names: Sequence[str | None], weights: Weights
 ) -> list[str]:
     if None in names:
         return [f"missing        {ours}"]
-    expected = part_shape(tensor.shape, len(names))
     problems = []
-    for name in names:
+    for name, part in zip(names, row.split(tensor), strict=True):
         assert name is not None
+        expected = tuple(part.shape)
         if (shape := weights.shape(name)) != expected:
             problems.append(f"wrong shape    {ours}   file {shape}   model {expected}")
         elif not (dtype := weights.dtype(name)).is_floating_point:

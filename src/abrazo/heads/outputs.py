@@ -96,6 +96,19 @@ class MaskedLMOutput(ModelOutput):
 
 
 @dataclasses.dataclass(kw_only=True)
+class CausalLMOutput(ModelOutput):
+    """One line of logits for each token, about the next one."""
+
+    loss: Tensor | None = None
+    """Mean loss over the tokens that have something to guess, when labels were given."""
+    logits: Tensor
+    """(rows, columns, vocabulary) scores; in a packed call with labels only of the tokens that have
+    something to guess, and (rows, vocabulary) of the last tokens where rows are gone on with."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
 class NextSentencePredictorOutput(ModelOutput):
     """Two logits for each row: follows, or random."""
 

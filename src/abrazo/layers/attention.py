@@ -209,13 +209,12 @@ class Attention(DotProduct):
         Returns:
             (T, E) packed tokens.
         """
-        joint = self.query_key_value(hidden)
+        joint = self.query_key_value(hidden)[: layout.num_tokens]
         joint = joint.unflatten(-1, (-1, self.head_width))  # (T, H + 2K, D)
         joint = self._turn(joint, guide)
-        past = (
-            guide.past.write(joint[:, self.num_heads :]) if isinstance(guide, PastGuide) else None
-        )
-        if past is not None and not guide.is_first:
+        if isinstance(guide, PastGuide):
+            past = guide.past.write(joint[:, self.num_heads :])  # (R, C, 2, K, D)
+        if isinstance(guide, PastGuide) and not guide.is_first:
             mixed = self._attend_past(joint, past, guide)
         elif self._fits_kernel(joint, weights, guide):
             mixed = self._attend_packed(joint, layout, guide)

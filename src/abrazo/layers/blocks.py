@@ -3,12 +3,19 @@
 Shapes: T tokens of all rows, E hidden width.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
 from abrazo.layers.attention import Attention
 from abrazo.layers.dropout import Dropout
 from abrazo.layers.layout import Layout
 from abrazo.layers.positions import Guide
+
+
+Norm = Callable[..., nn.Module]
+"""Makes a norm of a width and `eps`."""
 
 
 class PostNormBlock(nn.Module):
@@ -26,12 +33,25 @@ class PostNormBlock(nn.Module):
         dropout: float,
         norm_eps: float,
         norm_bias: bool = True,
+        norm: Norm | None = None,
     ) -> None:
+        """Join the parts.
+
+        Args:
+            attention: Mixes tokens.
+            feedforward: Changes each token by itself.
+            width: E.
+            dropout: Share of elements dropped after either half.
+            norm_eps: Added to the variance in norms.
+            norm_bias: Whether norms have a bias.
+            norm: Makes a norm of a width and an epsilon; None makes layer norms.
+        """
         super().__init__()
+        make = norm or partial(nn.LayerNorm, bias=norm_bias)
         self.attention = attention
-        self.attention_norm: nn.Module = nn.LayerNorm(width, eps=norm_eps, bias=norm_bias)
+        self.attention_norm: nn.Module = make(width, eps=norm_eps)
         self.feedforward = feedforward
-        self.feedforward_norm = nn.LayerNorm(width, eps=norm_eps, bias=norm_bias)
+        self.feedforward_norm: nn.Module = make(width, eps=norm_eps)
         self.dropout = Dropout(dropout)
 
     def forward(

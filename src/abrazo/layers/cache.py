@@ -160,8 +160,10 @@ class Cache:
         self.places = None
         if not is_uniform:
             starts = np.repeat(longest - layout.lengths, layout.lengths)
-            columns = starts + np.arange(layout.num_tokens) - np.repeat(
-                layout.offsets[:-1], layout.lengths
+            columns = (
+                starts
+                + np.arange(layout.num_tokens)
+                - np.repeat(layout.offsets[:-1], layout.lengths)
             )
             rows = np.repeat(np.arange(layout.num_rows), layout.lengths)
             self.places = torch.from_numpy(rows * self.capacity + columns).to(layout.device)

@@ -12,6 +12,9 @@ from abrazo.layers.linear import Linear
 from abrazo.layers.packing import PackedBatch
 
 
+_OTHER_TOKENIZER = "Does the tokenizer belong to this model?"
+
+
 class Embeddings(nn.Module):
     """Word embeddings, and learned position and segment embeddings in families that have them.
 
@@ -79,20 +82,59 @@ class Embeddings(nn.Module):
         return hidden if self.projection is None else self.projection(hidden)  # type: ignore[no-any-return]
 
     def _check(self, batch: PackedBatch) -> None:
-        longest, limit = batch.layout.max_length, self.max_length
-        if longest > limit:
-            raise DataError(
-                f"A row has {longest} tokens, but the model reads at most {limit}. "
-                f"Encode with `truncation=True, max_length={limit}`, or split the text."
-            )
+        _check_length(batch, self.max_length)
         if batch.input_ids.is_cuda or torch.compiler.is_compiling():
             return  # reading the extremes would wait for the GPU at every step
-        remedy = "Does the tokenizer belong to this model?"
+        remedy = _OTHER_TOKENIZER
         _check_range("Token ids", batch.input_ids, self.tokens, remedy)
         if self.segments is not None and batch.token_type_ids is not None:
             _check_range("Segments (`token_type_ids`)", batch.token_type_ids, self.segments, remedy)
         if self.positions is not None and batch.position_ids is not None:
             _check_range("Positions", batch.position_ids, self.positions, "Pad rows on the right.")
+
+
+class WordEmbeddings(nn.Module):
+    """Word embeddings alone, in families whose blocks know about places."""
+
+    def __init__(self, vocab_size: int, width: int, *, max_length: int, scale: float = 1.0) -> None:
+        """Build new embeddings.
+
+        Args:
+            vocab_size: V, the number of token ids.
+            width: E.
+            max_length: The most tokens of a row.
+            scale: What the embeddings are multiplied with.
+        """
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, width)
+        self.max_length = max_length
+        self.scale = scale
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Turn packed ids into (T, E).
+
+        Raises:
+            DataError: A row is longer than the model reads, or an id is out of range.
+        """
+        _check_length(batch, self.max_length)
+        if not (batch.input_ids.is_cuda or torch.compiler.is_compiling()):
+            _check_range("Token ids", batch.input_ids, self.tokens, _OTHER_TOKENIZER)
+        hidden: Tensor = self.tokens(batch.input_ids)
+        return hidden if self.scale == 1 else hidden * hidden.new_tensor(self.scale)
+
+
+def _check_length(batch: PackedBatch, limit: int) -> None:
+    """Check that no row, with what it holds already, is longer than the model reads.
+
+    Raises:
+        DataError: One is.
+    """
+    longest = batch.layout.max_length if batch.past is None else batch.past.num_columns
+    if longest > limit:
+        raise DataError(
+            f"A row has {longest} tokens, but the model reads at most {limit}. "
+            f"Encode with `truncation=True, max_length={limit}`, or split the text."
+        )
 
 
 def _check_range(what: str, values: Tensor, table: nn.Embedding, remedy: str) -> None:

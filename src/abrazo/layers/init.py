@@ -6,6 +6,8 @@ from typing import Any
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from abrazo.layers.norms import RMSNorm
+
 
 class SkipInit(TorchFunctionMode):
     """A context in which new modules are not given values, for modules without memory.
@@ -42,5 +44,7 @@ def init_weights(module: nn.Module, std: float) -> None:
             nn.init.normal_(part.weight, std=std)
         if isinstance(part, nn.LayerNorm):
             nn.init.ones_(part.weight)
+        if isinstance(part, RMSNorm):
+            part.reset_parameters()
         if isinstance(part, nn.Linear | nn.Conv1d | nn.LayerNorm) and part.bias is not None:
             nn.init.zeros_(part.bias)

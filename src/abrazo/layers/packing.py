@@ -4,8 +4,10 @@ Shapes: B rows, S padded columns, T tokens of all rows.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,10 +36,13 @@ class PackedBatch:
     next_sentence_label: Tensor | None = None
     """(rows,) 0 where the second text follows the first, 1 where it is a random one."""
     targets_per_row: float | None = None
-    """Labelled tokens to a row over all batches of the step, for heads with both kinds of labels;
-    None takes those of the batch."""
+    """Targets to a row over all batches of the step, where rows are what losses of several kinds
+    are counted in; None takes those of the batch."""
     rows: tuple[int, ...] = ()
     """Number of each row in the data set it came from, to name it in messages and keep order."""
+    parts: Mapping[str, "PackedBatch"] = dataclasses.field(default_factory=dict)
+    """Batches that this one joins, in order, by the head that learns from them; see `join_parts`.
+    Labels are then those of the parts."""
     source: "PackedBatch | None" = None
     """What an encoder reads, in models with a decoder that reads this batch; as many rows."""
     past: Cache | None = None
@@ -53,13 +58,41 @@ class PackedBatch:
             for field in dataclasses.fields(self)
             if isinstance(value := getattr(self, field.name), Tensor | PackedBatch)
         }
-        return dataclasses.replace(self, layout=Layout(self.layout.lengths, target), **moved)
+        parts = {name: part.to(target) for name, part in self.parts.items()}
+        layout = Layout(self.layout.lengths, target)
+        return dataclasses.replace(self, layout=layout, parts=parts, **moved)
 
 
 def _moved(value: Tensor | PackedBatch, device: torch.device) -> Tensor | PackedBatch:
     if isinstance(value, PackedBatch):
         return value.to(device)
     return value.to(device, non_blocking=True)
+
+
+def join_parts(parts: Mapping[str, PackedBatch]) -> PackedBatch:
+    """Join batches for several heads, so that one pass of the backbone reads them all.
+
+    Args:
+        parts: At least one batch, by the head that learns from it.
+    """
+    batches = list(parts.values())
+    segments = None
+    if any(batch.token_type_ids is not None for batch in batches):
+        segments = torch.cat(
+            [
+                torch.zeros(batch.input_ids.shape, dtype=torch.int32)
+                if batch.token_type_ids is None
+                else batch.token_type_ids
+                for batch in batches
+            ]
+        )
+    return PackedBatch(
+        input_ids=torch.cat([batch.input_ids for batch in batches]),
+        layout=Layout(np.concatenate([batch.layout.lengths for batch in batches])),
+        token_type_ids=segments,
+        rows=tuple(row for batch in batches for row in batch.rows),
+        parts=dict(parts),
+    )
 
 
 class Padding:
@@ -81,6 +114,13 @@ class Padding:
         self.is_full = bool(kept.all())
         self.index = kept.reshape(-1).nonzero().squeeze(-1)  # (T,)
         self.layout = Layout(kept.sum(1).cpu().numpy(), attention_mask.device)
+
+    @classmethod
+    def of_layout(cls, layout: Layout) -> "Padding":
+        """Return the padding on the right that rows of a packed batch would have."""
+        lengths = torch.from_numpy(layout.lengths)[:, None]
+        mask = torch.arange(layout.max_length) < lengths  # (B, S)
+        return cls(mask.to(layout.device))
 
     def pack(self, padded: Tensor) -> Tensor:
         """Turn (B, S, ...) into (T, ...)."""

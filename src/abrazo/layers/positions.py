@@ -68,7 +68,7 @@ class Guide:
         if self.is_causal:  # padding stands at the end, so that hides it too
             total = torch.where(between < 0, -torch.inf, 0.0)
         if self._is_narrow(length):
-            total = add(total, torch.where(between.abs() > self.window, _FAR, 0.0))
+            total = add(total, torch.where(between.abs() > (self.window or 0), _FAR, 0.0))
         if self.bias is not None:
             total = add(total, self.bias[..., :length, :length])
         return total

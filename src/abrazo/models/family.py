@@ -8,12 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abrazo.checkpoints.keymap import KeyMap, Row
+from abrazo.checkpoints.keymap import KeyMap, Row, SameNames
+from abrazo.errors import ConfigError
 from abrazo.heads.base import Head
-from abrazo.layers.embeddings import Embeddings
+from abrazo.layers.embeddings import Embeddings, WordEmbeddings
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.positions import Guide
 from abrazo.models.config import ModelConfig
+
+OWN_HEAD = "own_head."
+"""What the tensors of heads that no family has are called in files, unless they say otherwise."""
 
 _TOKEN_STEP = 32
 """Numbers of tokens are rounded up to a multiple of this on CPUs, where a backbone allows it.
@@ -32,7 +36,7 @@ class Backbone(nn.Module):
     rounds_tokens: ClassVar[bool] = False
     """Whether the blocks take more tokens than the layout has, and leave those at the end alone."""
 
-    embeddings: Embeddings
+    embeddings: Embeddings | WordEmbeddings
     blocks: nn.ModuleList
 
     def __init__(self) -> None:
@@ -77,7 +81,7 @@ class Backbone(nn.Module):
             # norms and residual sums then stay in bf16 too, which halves what they move
             hidden = hidden.to(torch.get_autocast_dtype("cpu"))
         num_tokens = hidden.shape[0]
-        if self.rounds_tokens and hidden.device.type == "cpu":
+        if self.rounds_tokens and hidden.device.type == "cpu" and batch.past is None:
             hidden = F.pad(hidden, (0, 0, 0, -num_tokens % _TOKEN_STEP))
         if hidden_states is not None:
             hidden_states.append(hidden[:num_tokens])
@@ -103,8 +107,9 @@ class HeadPlan:
 
     build: Callable[[Any], Head]
     """From the family's config to the head."""
-    rows: Callable[[Any], tuple[Row, ...]]
-    """From the family's config to the rows of the key map, ours without `head.`."""
+    rows: Callable[[Any], tuple[Row, ...]] | None = None
+    """From the family's config to the rows of the key map, ours without `head.`; without them the
+    tensors keep our names, under `own_head.` and the head's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +120,9 @@ class Family:
     """Its configuration; `config.model_type` is the family's name."""
     backbone: Callable[[Any], Backbone]
     """From the config to the backbone."""
-    rows: tuple[Row, ...]
-    """Key map of the backbone, ours without `backbone.`, theirs without the prefix."""
+    rows: tuple[Row, ...] | Callable[[Any], tuple[Row, ...]]
+    """Key map of the backbone, ours without `backbone.`, theirs without the prefix; or what makes
+    it of the config."""
     prefix: str
     """What stands before the backbone's names in files of a model with a head."""
     heads: Mapping[str, HeadPlan]
@@ -129,10 +135,38 @@ class Family:
         """The family's name in `config.json`."""
         return self.config.model_type
 
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """Prefixes of tensors in files that are no concern of a model: `elsewhere`, own heads."""
+        return (*self.elsewhere, OWN_HEAD)
+
     def key_map(self, config: ModelConfig, head: str) -> KeyMap:
         """Return the whole key map of a model with that head, or of the bare backbone for `""`."""
         prefix = self.prefix if head else ""
-        rows = [row.under("backbone.", prefix) for row in self.rows]
+        own = self.rows(config) if callable(self.rows) else self.rows
+        rows = [row.under("backbone.", prefix) for row in own]
         if head:
-            rows += [row.under("head.", "") for row in self.heads[head].rows(config)]
+            rows += [row.under("head.", "") for row in self.head_rows(config, head)]
         return KeyMap(rows)
+
+    def head_rows(self, config: ModelConfig, head: str) -> tuple[Row, ...]:
+        """Return the rows of a head's key map, ours without `head.`."""
+        rows = self.heads[head].rows
+        return (SameNames("", f"{OWN_HEAD}{head}."),) if rows is None else rows(config)
+
+    def with_head(self, name: str, plan: HeadPlan) -> "Family":
+        """Return the family with one more head.
+
+        Raises:
+            ConfigError: It has a head of that name, or the name is not made of letters, digits and
+                underscores.
+        """
+        if name in self.heads:
+            raise ConfigError(
+                f"{self.name} models have a head {name!r}; call one of your own otherwise."
+            )
+        if not name.isidentifier():
+            raise ConfigError(
+                f"The name of a head must be letters, digits and underscores, but is {name!r}."
+            )
+        return dataclasses.replace(self, heads={**self.heads, name: plan})
