@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from abrazo.checkpoints.keymap import KeyMap, Row, SameNames
 from abrazo.errors import ConfigError
 from abrazo.heads.base import Head
+from abrazo.layers.cache import Cache
 from abrazo.layers.embeddings import Embeddings, WordEmbeddings
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.positions import Guide
@@ -58,6 +59,17 @@ class Backbone(nn.Module):
     def steps(self, batch: PackedBatch) -> Iterable[tuple[nn.Module, Guide | None]]:
         """Yield the blocks in the order they are applied, each with what guides its attention."""
         return ((block, None) for block in self.blocks)
+
+    def new_cache(self, limit: int | None = None) -> Cache:
+        """Return an empty cache for rows of at most `limit` tokens.
+
+        Raises:
+            ConfigError: The backbone does not go on word by word.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} reads whole texts and does not go on word by word. Load a "
+            "model that generates, such as LlamaForCausalLM."
+        )
 
     def forward(
         self,
