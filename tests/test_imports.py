@@ -12,12 +12,13 @@ import abrazo
 
 SOURCE = Path(abrazo.__file__).parent
 
-GROUND = {"errors", "config"}
+GROUND = {"errors", "config", "own_code"}
 BESIDE = {"data", "tokenization", "checkpoints", "hub", "metrics"}
 
 MAY_IMPORT = {
     "errors": set(),
     "config": {"errors"},
+    "own_code": {"errors"},
     "layers": GROUND,
     **{package: GROUND | BESIDE | {"layers"} for package in BESIDE},
     "heads": GROUND | BESIDE | {"layers"},

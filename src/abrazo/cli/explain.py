@@ -71,6 +71,8 @@ def explain(
     text: str = EXAMPLE,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     revision: str | None = None,
+    task: str | None = None,
+    model_class: str | None = None,
 ) -> None:
     """Show what a model is made of: its parts, configuration, labels, and tokenizer.
 
@@ -84,10 +86,14 @@ def explain(
         text: A text to show how the tokenizer splits it.
         as_json: Print everything as JSON.
         revision: Branch, tag or commit, for a model of a hub.
+        task: The task where it is your own, as `my_file.py:MyTask`.
+        model_class: The model's class where its family is your own, as `my_file.py:MyModel`.
     """
     from abrazo.models.auto import load_model
+    from abrazo.tasks.auto import task_type
 
-    loaded = load_model(model, revision=revision)
+    load = load_model if task is None else task_type(task).load_model
+    loaded = load(model, revision=revision, model_class=model_class)
     if tokens is None:
         tokens = min(USUAL_TOKENS, loaded.max_length)
     if not 1 <= tokens <= loaded.max_length:

@@ -24,6 +24,10 @@ class InferenceOptions(Config):
     """Tokens of a batch; what suits the device unless given."""
     revision: str | None = None
     """Branch, tag or commit, for a model of a hub."""
+    task: str | None = None
+    """The task where it is your own, as `my_file.py:MyTask`; the model's own unless given."""
+    model_class: str | None = None
+    """The model's class where its family is your own, as `my_file.py:MyModel`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,12 +61,13 @@ def load_pipeline(name: str, columns: Columns, options: InferenceOptions) -> "Pi
     """
     from abrazo.inference.pipeline import Pipeline
     from abrazo.layers.devices import find_device
-    from abrazo.models.auto import load_model
-    from abrazo.tasks.auto import task_type_of
+    from abrazo.tasks.auto import load_with_task
 
     device = find_device(options.device)
-    model = load_model(name, revision=options.revision).to(device)
-    kind = task_type_of(model)
+    model, kind = load_with_task(
+        name, options.task, model_class=options.model_class, revision=options.revision
+    )
+    model.to(device)
     stored = model.task_settings.get("settings", {})
     given = {field: value for field, value in columns.to_dict().items() if value is not None}
     task = kind.of_model(model, kind.settings_type.from_dict({**stored, **given}))

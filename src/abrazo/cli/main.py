@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError
 from abrazo import __version__
 from abrazo.cli.options import as_options
 from abrazo.errors import AbrazoError, ConfigError, did_you_mean
+from abrazo.own_code import is_reference
 
 COMMANDS = {
     "train": ("abrazo.cli.train:app", "Fine-tune a model on your own rows."),
@@ -29,6 +30,9 @@ COMMANDS = {
     "doctor": ("abrazo.cli.doctor:doctor", "Look for what stands in the way on this machine."),
 }
 """The commands: where each one is, and what it does."""
+
+PER_TASK = ("train", "search")
+"""The commands that have one within them for each task."""
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -99,7 +103,18 @@ def _run(words: Sequence[str]) -> int:
     if chosen is not None and chosen not in COMMANDS:
         hint = did_you_mean(chosen, COMMANDS) or " `abrazo --help` lists them all."
         raise ConfigError(f"There is no command `{chosen}`.{hint}")
-    return _call(build_app(chosen), words)
+    app = build_app(chosen)
+    if chosen in PER_TASK and len(words) > 1 and is_reference(words[1]):
+        _add_own_task(app, chosen, words[1])
+    return _call(app, words)
+
+
+def _add_own_task(app: App, command: str, reference: str) -> None:
+    """Give a command one for a task of the user's own, from the file that the user names."""
+    from abrazo.cli.tasks import add_own_task
+
+    module = importlib.import_module(COMMANDS[command][0].partition(":")[0])
+    add_own_task(app[command], reference, module.command_of)
 
 
 def _call(app: App, words: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ keyword for each of their fields instead, with the help text that stands under t
 what Python callers write as `learning_rate=3e-5` is `--learning-rate 3e-5` here.
 """
 
+import collections
 import dataclasses
 import functools
 import inspect
@@ -49,7 +50,10 @@ def with_options(
         for option in _options(kind, place)
     ]
     names = {option.name for option in options}
-    assert len(names) == len(options), "two settings have a field of the same name"
+    if len(names) < len(options):  # with a task of the user's own
+        counts = collections.Counter(option.name for option in options)
+        twice = ", ".join(f"`{name}`" for name, count in counts.items() if count > 1)
+        raise ConfigError(f"Settings of the task are settings of a run too; rename {twice}.")
     parameters = [parameter for parameter in parameters if parameter.name not in names]
     parameters += options
 

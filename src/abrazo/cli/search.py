@@ -1,17 +1,16 @@
 """`abrazo search TASK`: the best hyper-parameters of a run, each tried in a process of its own."""
 
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
 from abrazo.cli.options import option_name, with_options
+from abrazo.cli.tasks import task_app
 from abrazo.cli.train import Files, Loss, read_files
 from abrazo.data.readers.formats import ReadOptions
-from abrazo.tasks.auto import ALIASES, TASKS
 from abrazo.tasks.base import Task, TaskSettings
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.fit import make_trainer
@@ -20,19 +19,14 @@ from abrazo.training.search_space import parse_ranges
 
 Ranges = Annotated[list[str], Parameter(negative_iterable=())]
 
-_HELP = """\
-Search for the best hyper-parameters of a run.
 
-`abrazo search TASK --help` tells the options of a task.
-"""
-
-
-def _command(name: str, kind: type[Task]) -> Callable[..., int | None]:
+def command_of(kind: type[Task]) -> Callable[..., int | None]:
     """Return the command that searches for one task."""
 
     def search_task(
         *,
         model: str,
+        model_class: str | None = None,
         train: Files,
         eval: Files | None = None,
         space: Ranges | None = None,
@@ -53,6 +47,7 @@ def _command(name: str, kind: type[Task]) -> Callable[..., int | None]:
         Args:
             model: The pretrained model: a folder, a built-in name such as `minilm`, or a
                 repository.
+            model_class: The model's class where its family is your own: `my_file.py:MyModel`.
             train: Files with the rows to learn from, or `-` for JSON lines of the standard input;
                 `abrazo/starter` is the data that comes with abrazo.
             eval: Files with the rows to evaluate on; a tenth of the others unless given.
@@ -84,9 +79,10 @@ def _command(name: str, kind: type[Task]) -> Callable[..., int | None]:
             keep=keep,
         )
         trainer = make_trainer(
-            name,
+            kind,
             read_files(train, read),
             model=model,
+            model_class=model_class,
             eval_data=None if eval is None else read_files(eval, read),
             loss=loss,
             **args.to_dict(),
@@ -114,12 +110,4 @@ def _show(best: BestRun, args: TrainingArguments, console: Console) -> None:
     console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
-def _help(kind: type[Task]) -> str:
-    summary = (inspect.getdoc(kind) or "").partition("\n")[0]
-    return f"{summary}\n\nAn option that is left out counts as None where None is mentioned."
-
-
-app = App(name="search", help=_HELP)
-for _name, _kind in TASKS.items():
-    _aliases = [alias for alias, task in ALIASES.items() if task == _name]
-    app.command(_command(_name, _kind), name=_name, alias=_aliases, help=_help(_kind))
+app = task_app("search", "Search for the best hyper-parameters of a run.", command_of)

@@ -1,19 +1,20 @@
 """`abrazo train TASK`: a whole fine-tuning run, with every setting of run and task as an option."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
 from abrazo.cli.options import with_options
+from abrazo.cli.tasks import task_app
 from abrazo.data.dataset import Dataset, DatasetDict
 from abrazo.data.loading import load_dataset, read_table
 from abrazo.data.readers.formats import ReadOptions
 from abrazo.data.starter import STARTER_NAME
-from abrazo.tasks.auto import ALIASES, TASKS
+from abrazo.own_code import reference_to
+from abrazo.tasks.auto import is_own
 from abrazo.tasks.base import Task, TaskSettings
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.callbacks.early_stopping import EarlyStoppingCallback
@@ -22,19 +23,14 @@ from abrazo.training.fit import FitResult, fit
 Loss = Literal["weighted", "focal", "label_smoothing", "r_drop"]
 Files = Annotated[list[str], Parameter(consume_multiple=True, negative_iterable=())]
 
-_HELP = """\
-Fine-tune a model on your own rows.
 
-`abrazo train TASK --help` tells the options of a task.
-"""
-
-
-def _command(name: str, kind: type[Task]) -> Callable[..., int | None]:
+def command_of(kind: type[Task]) -> Callable[..., int | None]:
     """Return the command that trains one task."""
 
     def train(
         *,
         model: str,
+        model_class: str | None = None,
         train: Files,
         eval: Files | None = None,
         loss: Loss | None = None,
@@ -48,6 +44,7 @@ def _command(name: str, kind: type[Task]) -> Callable[..., int | None]:
         Args:
             model: The pretrained model: a folder, a built-in name such as `minilm`, or a
                 repository.
+            model_class: The model's class where its family is your own: `my_file.py:MyModel`.
             train: Files with the rows to learn from, or `-` for JSON lines of the standard input;
                 `abrazo/starter` is the data that comes with abrazo.
             eval: Files with the rows to evaluate on; a tenth of the others unless given.
@@ -60,25 +57,33 @@ def _command(name: str, kind: type[Task]) -> Callable[..., int | None]:
         patience = early_stopping_patience
         options = {"loss": loss, **args.to_dict(), **settings.to_dict()}
         result = fit(
-            name,
+            kind,
             read_files(train, read),
             model=model,
+            model_class=model_class,
             eval_data=None if eval is None else read_files(eval, read),
             callbacks=() if patience is None else (EarlyStoppingCallback(patience),),
             **options,
         )
-        show_result(result, Console())
+        show_result(result, Console(), own_options(kind, model_class))
 
     return with_options(train, settings=kind.settings_type)
 
 
-def show_result(result: FitResult, console: Console) -> None:
+def own_options(kind: type[Task], model_class: str | None) -> str:
+    """Return the options that say where a user's own task and family are, wherever needed."""
+    options = f" --task {reference_to(kind)}" if is_own(kind) else ""
+    return options if model_class is None else f"{options} --model-class {model_class}"
+
+
+def show_result(result: FitResult, console: Console, options: str = "") -> None:
     """Print the figures of a run, where its files are, and what to do next."""
     for name, value in result.metrics.items():
         console.print(f"{name.replace('_', ' '):<32}{value:>12.4f}", highlight=False)
     folder = result.trainer.args.output_dir
     console.print(Text(f"\nThe best model is in {result.path}. What you can do with it:"))
-    console.print(Text(f"  abrazo predict {folder} FILE\n  abrazo evaluate {folder} FILE"))
+    for command in ("predict", "evaluate"):
+        console.print(Text(f"  abrazo {command} {folder} FILE{options}"))
 
 
 def read_files(files: Sequence[str], read: ReadOptions) -> Dataset | DatasetDict:
@@ -90,12 +95,4 @@ def read_files(files: Sequence[str], read: ReadOptions) -> Dataset | DatasetDict
     return Dataset.from_files(files, options=read)
 
 
-def _help(kind: type[Task]) -> str:
-    summary = (inspect.getdoc(kind) or "").partition("\n")[0]
-    return f"{summary}\n\nAn option that is left out counts as None where None is mentioned."
-
-
-app = App(name="train", help=_HELP)
-for _name, _kind in TASKS.items():
-    _aliases = [alias for alias, task in ALIASES.items() if task == _name]
-    app.command(_command(_name, _kind), name=_name, alias=_aliases, help=_help(_kind))
+app = task_app("train", "Fine-tune a model on your own rows.", command_of)

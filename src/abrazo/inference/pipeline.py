@@ -19,7 +19,7 @@ from abrazo.inference.evaluation import predict_items
 from abrazo.layers.devices import find_device
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
-from abrazo.tasks.auto import task_type
+from abrazo.tasks.auto import require_trained_for, settled, task_type
 from abrazo.tasks.base import Task, row_name
 from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.tasks.question_answering import QuestionAnswering
@@ -94,9 +94,10 @@ class Pipeline:
 
 
 def pipeline(
-    task: str,
+    task: str | type[Task] | Task,
     model: str | Path | PretrainedModel,
     *,
+    model_class: type[PretrainedModel] | str | None = None,
     tokenizer: Tokenizer | None = None,
     device: torch.device | str | None = None,
     precision: str = "auto",
@@ -109,8 +110,10 @@ def pipeline(
 
     Args:
         task: The task's name, such as `text-classification` or `sentiment-analysis`, or
-            `zero-shot-classification`.
+            `zero-shot-classification`; or a task of your own: its class, where that is, as
+            `my_file.py:MyTask`, or the task itself with settings that hold.
         model: A folder, a name, a repository, or a loaded model.
+        model_class: A class of the model's family where that is your own, or `my_file.py:MyModel`.
         tokenizer: Used instead of the model's own.
         device: Where to compute; None takes the best there is.
         precision: `auto` is bf16 where the hardware has units for it, else fp32.
@@ -126,9 +129,8 @@ def pipeline(
     """
     kind = None if task == ZERO_SHOT else task_type(task)
     if not isinstance(model, PretrainedModel):
-        model = load_model(
-            model, None if kind is None else kind.head_name, revision=revision, token=token
-        )
+        load = load_model if kind is None else kind.load_model
+        model = load(model, model_class=model_class, revision=revision, token=token)
         model.to(find_device(device))
     elif device is not None:
         model.to(find_device(device))
@@ -139,14 +141,9 @@ def pipeline(
             raise ConfigError(f"`{task}` has no setting `{next(iter(settings))}`.")
         return zero_shot_pipeline(model, tokenizer, precision=precision, token_budget=token_budget)
     model = kind.adopt(model)
-    trained_for = model.task_settings.get("task", kind.name)
-    if trained_for != kind.name or model.head_name != kind.head_name:
-        raise ConfigError(
-            f"The model was trained for {trained_for!r} and is a {type(model).__name__}, so it "
-            f"cannot serve {task!r}."
-        )
+    require_trained_for(kind, model)
     return _pipeline_type(kind)(
-        _task_of(kind, model, settings),
+        settled(task, settings) if isinstance(task, Task) else _task_of(kind, model, settings),
         model,
         tokenizer or model.tokenizer,
         precision=precision,
@@ -156,15 +153,15 @@ def pipeline(
 
 def _pipeline_type(kind: type[Task]) -> type[Pipeline]:
     """Return the pipeline of a task; some have options of their own in a call."""
-    if kind is MaskedLM:
+    if issubclass(kind, MaskedLM):
         from abrazo.inference.fill_mask import FillMaskPipeline  # it is built on this module
 
         return FillMaskPipeline
-    if kind is QuestionAnswering:
+    if issubclass(kind, QuestionAnswering):
         from abrazo.inference.question_answering import QuestionAnsweringPipeline
 
         return QuestionAnsweringPipeline
-    if kind is TextClassification:
+    if issubclass(kind, TextClassification):
         from abrazo.inference.text_classification import TextClassificationPipeline
 
         return TextClassificationPipeline

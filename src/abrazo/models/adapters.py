@@ -270,7 +270,7 @@ def load_adapted_weights(model: PretrainedModel, folder: Path) -> None:
     for name, layer in layers.items():
         _put(model, name, layer.without())
     try:
-        expectations = Expectations(model.family.prefix, (), model.family.elsewhere)
+        expectations = Expectations(model.family.prefix, (), model.family.left_alone)
         load_weights(model, open_weights(folder), model.key_map(), expectations)
         found = {name: layer.weight.detach().clone() for name, layer in layers.items()}
     finally:

@@ -1,15 +1,19 @@
 """The table of families, and classes that pick one by the `model_type` of a `config.json`."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from abrazo.checkpoints.jsonfile import read_json_object
 from abrazo.errors import ConfigError
 from abrazo.hub.resolve import find_model
-from abrazo.models.base import CONFIG_FILE, PretrainedModel
+from abrazo.models.base import ABRAZO_FILE, CONFIG_FILE, PretrainedModel
 from abrazo.models.config import ModelConfig
+from abrazo.models.family import HeadPlan
+from abrazo.models.own import own_class
 from abrazo.models.sentence_files import MODULES_FILE
+from abrazo.own_code import load_class
 
 FAMILIES: dict[str, str] = {
     "bert": "abrazo.models.bert",
@@ -24,6 +28,7 @@ FAMILIES: dict[str, str] = {
     "deberta-v2": "abrazo.models.deberta_v2",
     "nomic_bert": "abrazo.models.nomic_bert",
     "gte": "abrazo.models.gte",
+    "llama": "abrazo.models.llama",
 }
 """The module of each family, by `model_type`; imported when a model of it is asked for."""
 
@@ -37,50 +42,117 @@ def model_class(model_type: str, head: str) -> type[PretrainedModel]:
     Raises:
         ConfigError: There is no such family, or it has no such head; those there are, are listed.
     """
-    if model_type not in FAMILIES:
-        known = ", ".join(FAMILIES)
-        raise ConfigError(f"Models of the type {model_type!r} are not known, only these: {known}.")
-    models: dict[str, type[PretrainedModel]] = importlib.import_module(FAMILIES[model_type]).MODELS
-    if head not in models:
-        heads = ", ".join(name for name in models if name)
-        raise ConfigError(f"{model_type} models have no head {head!r}, only these: {heads}.")
-    return models[head]
+    return _with_head(_models_of(model_type), head)
+
+
+def class_with_head(model: PretrainedModel, head: str) -> type[PretrainedModel]:
+    """Return the class of a model's family with a head, also where the family is a user's own.
+
+    Raises:
+        ConfigError: The family has no such head.
+    """
+    from abrazo.models.sentence import SentenceModel  # it is built on this module
+
+    kind = model.bare_class if isinstance(model, SentenceModel) else type(model)
+    if kind.head_name != head and model.family.name in FAMILIES:
+        return model_class(model.family.name, head)
+    return own_class(kind, head)
 
 
 def load_model(
-    name_or_path: str | Path, head: str | None = None, **options: Any
+    name_or_path: str | Path,
+    head: str | None = None,
+    *,
+    plan: HeadPlan | None = None,
+    model_class: type[PretrainedModel] | str | None = None,
+    **options: Any,
 ) -> PretrainedModel:
     """Load a model with a head.
 
     Args:
         name_or_path: A folder, a built-in name, or a repository.
         head: The head wished; None takes the one that the folder's own class has.
+        plan: How that head is built, where families do not have it.
+        model_class: A class of a family of your own, or `my_file.py:MyModel`; the head wished goes
+            before the one it has.
         options: As for `PretrainedModel.from_pretrained`.
+
+    Raises:
+        ConfigError: The family or the head is not known, or is not what the folder holds.
+        HubError: The name leads to no folder.
+        CheckpointError: The weights are damaged or do not fit; every tensor is listed.
     """
     where = {name: options[name] for name in _FINDING if name in options}
     folder = find_model(str(name_or_path), **where)
     fields = read_json_object(folder / CONFIG_FILE)
-    model_type = str(fields.get("model_type"))
+    if isinstance(model_class, str):
+        model_class = load_class(model_class, PretrainedModel)
+    if model_class is None:
+        model_type = str(fields.get("model_type"))
+        models = _models_of(model_type)
+    else:
+        models = {name: own_class(model_class, name) for name in ("", *model_class.family.heads)}
+        models[model_class.head_name] = model_class
     if head is None:
-        head = _head_of(model_type, fields.get("architectures"))
+        head = _head_of(folder, models, fields.get("architectures"))
         if not head and (folder / MODULES_FILE).exists():
             head = SIMILARITY
     if head == SIMILARITY:
         from abrazo.models.sentence import SentenceModel  # it is built on this module
 
-        return SentenceModel.from_pretrained(name_or_path, **options)
-    return model_class(model_type, head).from_pretrained(name_or_path, **options)
+        return SentenceModel(models[""].from_pretrained(name_or_path, **options)).eval()
+    if plan is not None and head not in models:
+        models = {**models, head: own_class(models[""], head, plan)}
+    return _with_head(models, head).from_pretrained(name_or_path, **options)
 
 
 _FINDING = ("revision", "token", "cache_dir", "local_files_only")
 
 
-def _head_of(model_type: str, architectures: Any) -> str:
-    """Return the head of the class a folder names; the name is compared, never imported."""
-    model_class(model_type, "")
+def _models_of(model_type: str) -> dict[str, type[PretrainedModel]]:
+    """Return the classes of a family by their heads.
+
+    Raises:
+        ConfigError: There is no such family.
+    """
+    if model_type not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise ConfigError(
+            f"Models of the type {model_type!r} are not known, only these: {known}. For a family "
+            "of your own give its class: `model_class=MyModel`, or `my_file.py:MyModel`."
+        )
     models: dict[str, type[PretrainedModel]] = importlib.import_module(FAMILIES[model_type]).MODELS
+    return models
+
+
+def _with_head(models: Mapping[str, type[PretrainedModel]], head: str) -> type[PretrainedModel]:
+    if head not in models:
+        heads = ", ".join(name for name in models if name)
+        raise ConfigError(
+            f"{models[''].family.name} models have no head {head!r}, only these: {heads}. A task "
+            "of your own brings one in its `head_plan`."
+        )
+    return models[head]
+
+
+def _head_of(folder: Path, models: Mapping[str, type[PretrainedModel]], architectures: Any) -> str:
+    """Return the head of the class a folder names; the name is compared, never imported.
+
+    Raises:
+        ConfigError: The folder was trained for a task, with a head that is none of the family's.
+    """
     names = architectures if isinstance(architectures, list) else []
-    return next((head for head, model in models.items() if model.__name__ in names), "")
+    for head, model in models.items():
+        if model.__name__ in names:
+            return head
+    if names and (folder / ABRAZO_FILE).exists():
+        task = read_json_object(folder / ABRAZO_FILE).get("task")
+        raise ConfigError(
+            f"`{folder}` holds a {names[0]!s:.80}, which was trained for the task {task!r:.80} "
+            "with a head of its own. Models never name code, so give the class of the task each "
+            "time: `task=MyTask`, or `my_file.py:MyTask`."
+        )
+    return ""
 
 
 class AutoConfig:
@@ -91,7 +163,7 @@ class AutoConfig:
         """Load the configuration of a folder, a built-in name, or a repository."""
         folder = find_model(str(name_or_path), **options)
         fields = read_json_object(folder / CONFIG_FILE)
-        family = model_class(str(fields.get("model_type")), "").family
+        family = _models_of(str(fields.get("model_type")))[""].family
         return family.config.from_hf(fields, where=str(folder / CONFIG_FILE))
 
 
@@ -128,6 +200,12 @@ class AutoModelForMaskedLM(AutoModel):
     """Any model that guesses masked words."""
 
     head = "masked_lm"
+
+
+class AutoModelForCausalLM(AutoModel):
+    """Any model that guesses the next word."""
+
+    head = "causal_lm"
 
 
 class AutoModelForNextSentencePrediction(AutoModel):

@@ -356,7 +356,7 @@ class PretrainedModel(nn.Module):
             model,
             weights,
             model.key_map(),
-            Expectations(cls.family.prefix, ("backbone.pooler", "head"), cls.family.elsewhere),
+            Expectations(cls.family.prefix, ("backbone.pooler", "head"), cls.family.left_alone),
             start_new=("head",) if starts_new else (),
         )
         model = model.to(dtype).to_empty(device=place)
@@ -423,7 +423,7 @@ class PretrainedModel(nn.Module):
         if adapted_layers(self):
             _adapters().load_adapted_weights(self, Path(folder))
             return
-        expectations = Expectations(self.family.prefix, (), self.family.elsewhere)
+        expectations = Expectations(self.family.prefix, (), self.family.left_alone)
         load_weights(self, open_weights(folder), self.key_map(), expectations)
 
     def key_map(self) -> KeyMap:

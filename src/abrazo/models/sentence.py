@@ -20,7 +20,7 @@ from abrazo.checkpoints.loading import Expectations, load_weights
 from abrazo.checkpoints.safetensors import save_tensors
 from abrazo.heads.similarity import EmbeddingHead, Projection
 from abrazo.layers.init import SkipInit
-from abrazo.models.auto import AutoModel, model_class
+from abrazo.models.auto import AutoModel, class_with_head
 from abrazo.models.base import MAX_SHARD_SIZE, PretrainedModel
 from abrazo.models.sentence_files import (
     WEIGHTS_FILE,
@@ -157,9 +157,7 @@ class SentenceModel(PretrainedModel):
 
 def _bare_class(model: PretrainedModel) -> type[PretrainedModel]:
     """Return the class of a model's backbone alone."""
-    if isinstance(model, SentenceModel):
-        return model.bare_class
-    return model_class(model.config.model_type, "") if model.head_name else type(model)
+    return class_with_head(model, "") if model.head_name else type(model)
 
 
 def _recipe_of(model: PretrainedModel) -> SentenceRecipe:

@@ -7,7 +7,7 @@ from abrazo.errors import ConfigError
 from abrazo.heads.base import Head
 from abrazo.heads.masked_lm import PreTrainingHead
 from abrazo.layers.init import init_weights
-from abrazo.models.auto import model_class
+from abrazo.models.auto import class_with_head
 from abrazo.models.base import PretrainedModel
 from abrazo.models.family import Backbone
 
@@ -28,7 +28,7 @@ def with_head(
     Raises:
         ConfigError: The family has no such head, or the backbone lacks what the head reads.
     """
-    kind = model_class(model.family.name, head_name)
+    kind = class_with_head(model, head_name)
     head = _head_of(model, kind, is_known=is_known)
     if head is None:
         return None
@@ -48,7 +48,7 @@ def has_head(model: PretrainedModel, head_name: str) -> bool:
     if model.source is None or head_name not in model.family.heads:
         return False
     names = tuple(open_weights(model.source).names())
-    rows = model.family.heads[head_name].rows(model.config)
+    rows = model.family.head_rows(model.config, head_name)
     return any(name.startswith(row.theirs) for row in rows for name in names)
 
 

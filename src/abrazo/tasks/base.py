@@ -9,7 +9,9 @@ the head's tensors become a prediction, and what is counted. It knows nothing of
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,8 +24,11 @@ from abrazo.errors import ConfigError
 from abrazo.layers.layout import Layout
 from abrazo.layers.packing import PackedBatch
 from abrazo.metrics.base import Metric
+from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
+from abrazo.models.family import HeadPlan
 from abrazo.tasks.windows import Window
+from abrazo.tokenization.rows import EncodedRows
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -50,6 +55,31 @@ class Features:
     """Where the stretch stands in its row, in tasks that read long texts in windows."""
     source: Any = None
     """What the task remembers of the row to make its answer."""
+    part: str = ""
+    """Which of several tasks the row belongs to, where they are learned together."""
+
+
+def features_of(
+    encoded: EncodedRows, numbers: Sequence[int], labels: Sequence[Any] | None = None
+) -> list[Features]:
+    """Return encoded texts as features, one of each.
+
+    Args:
+        encoded: What `Tokenizer.encode_rows` returned.
+        numbers: The number of the row that each text is from.
+        labels: What the head learns from, for each text; None where there are no labels.
+    """
+    segments, offsets = encoded.token_type_ids, encoded.offsets.tolist()
+    return [
+        Features(
+            encoded.input_ids[start:end],
+            None if segments is None else segments[start:end],
+            None if labels is None else labels[place],
+            numbers[place],
+            int(encoded.dropped[place]),
+        )
+        for place, (start, end) in enumerate(itertools.pairwise(offsets))
+    ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,33 +109,99 @@ class Task(abc.ABC):
     """The name users write, as `text-classification`."""
     head_name: ClassVar[str]
     """The head of a family that learns it."""
-    settings_type: ClassVar[type[TaskSettings]]
+    head_plan: ClassVar[HeadPlan | None] = None
+    """How that head is built, where families do not have it."""
+    settings_type: ClassVar[type[TaskSettings]] = TaskSettings
     """The settings' dataclass; its fields are the options of the command line."""
     settings: TaskSettings
     reads_tokens: ClassVar[bool] = False
     """Whether `encode` takes rows with `input_ids` too."""
     keeps_rows_whole: ClassVar[bool] = False
     """Whether the loss needs all features of a row in one batch."""
+    call_arguments: ClassVar[tuple[str, ...]] = ("texts", "text_pairs")
+    """What a model is called with on raw texts, in order, one entry a row each."""
+    label_argument: ClassVar[str] = "labels"
+    """What the labels of such a call are called, besides `labels`."""
+    usual_label_column: ClassVar[str] = "label"
+    """The column of labels where the settings name none."""
+
+    @property
+    def label_column(self) -> str:
+        """The column of labels."""
+        return getattr(self.settings, "label_column", None) or self.usual_label_column
+
+    @property
+    def labels_are_lists(self) -> bool:
+        """Whether the label of one row may be a list."""
+        return False
+
+    def __init__(self, settings: TaskSettings) -> None:
+        """Take settings that leave nothing open but `max_length`."""
+        self.settings = settings
 
     # From data, from a folder, and back ------------------------------------------------------
 
     @classmethod
-    @abc.abstractmethod
     def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
         """Look at training rows and settle what the settings leave open: columns, labels.
+
+        Unless a task says otherwise, there is nothing left open.
 
         Raises:
             DataError: A column is missing or a label cannot be used; row and value are named.
         """
+        return cls(settings)
 
     @classmethod
-    @abc.abstractmethod
     def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
-        """Return the task as the model was trained for it."""
+        """Return the task as the model was trained for it.
 
-    @abc.abstractmethod
+        Raises:
+            ConfigError: The model has another head than the task needs, or the settings are wrong.
+        """
+        if settings is None:
+            is_ours = model.task_settings.get("task") == cls.name
+            stored = model.task_settings.get("settings", {}) if is_ours else {}
+            settings = cls.settings_type.from_dict(stored)
+        task = cls(settings)
+        task.require_head(model)
+        task.fit_length(model)
+        return task
+
     def model_options(self) -> dict[str, Any]:
         """Return what `from_pretrained` needs to give the model the right head."""
+        return {}
+
+    @classmethod
+    def load_model(cls, name_or_path: str | Path, **options: Any) -> PretrainedModel:
+        """Load a model with the task's head; the options are those of `load_model`.
+
+        Raises:
+            ConfigError: The model's family does not have the head.
+            HubError: The name leads to no folder.
+            CheckpointError: The weights are damaged or do not fit; every tensor is listed.
+        """
+        return load_model(name_or_path, cls.head_name, plan=cls.head_plan, **options)
+
+    @classmethod
+    def known_settings(cls, model: PretrainedModel, columns: Collection[str]) -> dict[str, Any]:
+        """Return what a model knows of the task, as far as rows with these columns have it."""
+        stored: Mapping[str, Any] = {}
+        if model.task_settings.get("task") == cls.name:
+            stored = model.task_settings.get("settings", {})
+        known = {
+            name: value
+            for name, value in stored.items()
+            if not name.endswith("_column") or value in columns
+        }
+        config = model.config
+        of_labels: dict[str, Any] = {"labels": None, "problem": None}
+        if config.has_named_labels:
+            of_labels = {"labels": config.labels, "problem": config.problem_type}
+        elif config.num_labels == 1:
+            of_labels["problem"] = "regression"
+        fields = cls.settings_type.__dataclass_fields__
+        return known | {name: value for name, value in of_labels.items() if name in fields}
 
     @classmethod
     def adopt(cls, model: PretrainedModel) -> PretrainedModel:
@@ -121,8 +217,23 @@ class Task(abc.ABC):
         Raises:
             ConfigError: The head does not fit the task, or rows may be longer than it reads.
         """
+        self.require_head(model)
         self.fit_length(model)
         model.task_settings = {"task": self.name, "settings": self.settings.to_dict()}
+
+    @classmethod
+    def require_head(cls, model: PretrainedModel) -> None:
+        """Check that the model has the head that learns the task.
+
+        Raises:
+            ConfigError: It has another, or none.
+        """
+        if model.head_name != cls.head_name:
+            there = f"the head {model.head_name!r}" if model.head_name else "no head"
+            raise ConfigError(
+                f"The task {cls.name!r} needs a model with the head {cls.head_name!r}, but "
+                f"{type(model).__name__} has {there}. `{cls.__name__}.load_model(name)` loads one."
+            )
 
     def fit_length(self, model: PretrainedModel) -> None:
         """Settle `max_length`: what the settings say, else what model and tokenizer can take.
@@ -268,6 +379,58 @@ class Task(abc.ABC):
         Raises:
             DataError: It is none of these.
         """
+
+    # Raw texts that a model is called with -------------------------------------------------
+
+    def rows_of_call(
+        self,
+        columns: Sequence[Sequence[Any]],
+        labels: Sequence[Any] | None,
+        tokenizer: Tokenizer,
+    ) -> list[dict[str, Any]]:
+        """Turn what a model is called with into rows.
+
+        Args:
+            columns: The first of `call_arguments`, as many as are given, one entry a row each.
+            labels: One for each row, or None.
+            tokenizer: The model's tokenizer.
+
+        Raises:
+            DataError: An entry is no text, or what else the task reads; the row is named.
+        """
+        rows = []
+        for number, item in enumerate(zip(*columns, strict=True)):
+            try:
+                rows.append(dict(self.as_row(item[0] if len(item) == 1 else item)))
+            except DataError as error:
+                raise DataError(f"{row_name(number)}: {error}") from error
+        if labels is not None:
+            for row, label in zip(rows, labels, strict=True):
+                row[self.label_column] = label
+        return rows
+
+    def settle_labels(self, rows: RowSource, model: PretrainedModel) -> Self:
+        """Return the task that reads the labels of a call, where the model leaves them open.
+
+        Raises:
+            DataError: The labels cannot be used.
+        """
+        return self
+
+    def encode_call(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+    ) -> list[Features]:
+        """Turn rows of a call into features whose outputs a user reads; else as `encode`."""
+        return self.encode(rows, numbers, tokenizer, with_labels=with_labels)
+
+    def columns_of_label(self, feature: Features) -> dict[str, Any]:
+        """Return the label of features by the names of a model's arguments."""
+        return {} if feature.label is None else {"labels": feature.label}
 
     @abc.abstractmethod
     def new_metrics(self) -> Metric:

@@ -1,7 +1,7 @@
 """Finding the columns a task reads, by the names people give them."""
 
-from collections.abc import Sequence
-from typing import Literal, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, overload
 
 from abrazo.errors import DataError, did_you_mean
 
@@ -64,3 +64,31 @@ def find_column(
         f"No column for the {purpose} was found among {there}. Name it with `{option}=...`; "
         f"these names are found by themselves: {', '.join(usual)}."
     )
+
+
+def text_of(
+    row: Mapping[str, Any],
+    column: str,
+    number: int,
+    origin: Callable[[int], str],
+    *,
+    may_be_empty: bool = True,
+) -> str:
+    """Return the text in a column of a row.
+
+    Raises:
+        DataError: There is no such column, or what is in it is no text; the row is named.
+    """
+    if column not in row:
+        there = ", ".join(f"`{name}`" for name in row) or "no column at all"
+        raise DataError(f"{origin(number)}: there is no column `{column}`, only {there}.")
+    text = row[column]
+    if not isinstance(text, str):
+        is_missing = text is None or text != text  # NaN alone differs from itself
+        kind = "missing" if is_missing else f"of type {type(text).__name__}"
+        raise DataError(
+            f"{origin(number)}: `{column}` must be a text, but is {kind}. Remove or fill such rows."
+        )
+    if not may_be_empty and not text.strip():
+        raise DataError(f"{origin(number)}: `{column}` is empty. Remove or fill such rows.")
+    return text

@@ -14,7 +14,8 @@ from abrazo.errors import ConfigError, DataError
 from abrazo.metrics.base import Metric, MetricGroup
 from abrazo.models.base import PretrainedModel
 from abrazo.models.sentence import SentenceModel
-from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.base import Features, Task, TaskSettings, features_of, row_name
+from abrazo.tasks.columns import text_of
 from abrazo.tokenization.tokenizer import Tokenizer
 
 TEXT_COLUMN = "text"
@@ -151,45 +152,4 @@ def text_features(
         max_length: The most tokens of a text; what is beyond is cut off and counted.
         labels: For each text what its row is labelled with, or None without labels.
     """
-    encoded = tokenizer.encode_rows(texts, max_length=max_length)
-    segments, offsets = encoded.token_type_ids, encoded.offsets.tolist()
-    return [
-        Features(
-            encoded.input_ids[start:end],
-            None if segments is None else segments[start:end],
-            None if labels is None else labels[place],
-            number,
-            int(dropped),
-        )
-        for place, (start, end, number, dropped) in enumerate(
-            zip(offsets, offsets[1:], numbers, encoded.dropped, strict=False)
-        )
-    ]
-
-
-def text_of(
-    row: Mapping[str, Any],
-    column: str,
-    number: int,
-    origin: Callable[[int], str],
-    *,
-    may_be_empty: bool = True,
-) -> str:
-    """Return the text in a column of a row.
-
-    Raises:
-        DataError: There is no such column, or what is in it is no text; the row is named.
-    """
-    if column not in row:
-        there = ", ".join(f"`{name}`" for name in row) or "no column at all"
-        raise DataError(f"{origin(number)}: there is no column `{column}`, only {there}.")
-    text = row[column]
-    if not isinstance(text, str):
-        is_missing = text is None or text != text  # NaN alone differs from itself
-        kind = "missing" if is_missing else f"of type {type(text).__name__}"
-        raise DataError(
-            f"{origin(number)}: `{column}` must be a text, but is {kind}. Remove or fill such rows."
-        )
-    if not may_be_empty and not text.strip():
-        raise DataError(f"{origin(number)}: `{column}` is empty. Remove or fill such rows.")
-    return text
+    return features_of(tokenizer.encode_rows(texts, max_length=max_length), numbers, labels)

@@ -28,7 +28,7 @@ from abrazo.metrics.masked_words import MaskedWordMetrics
 from abrazo.models.base import PretrainedModel
 from abrazo.models.sharing import with_head
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
-from abrazo.tasks.columns import find_column
+from abrazo.tasks.columns import find_column, text_of
 from abrazo.tasks.windows import Window, windows_of
 from abrazo.tokenization.tokenizer import Tokenizer
 
@@ -407,24 +407,6 @@ class MaskedLM(Task):
     def new_metrics(self) -> Metric:
         """Return counters of guessed words."""
         return MaskedWordMetrics()
-
-
-def text_of(row: Mapping[str, Any], column: str, number: int, origin: Callable[[int], str]) -> str:
-    """Return a text of a row, which may be empty.
-
-    Raises:
-        DataError: There is none; the row is named.
-    """
-    if column not in row:
-        there = ", ".join(f"`{name}`" for name in row)
-        raise DataError(f"{origin(number)}: there is no column `{column}`, only {there}.")
-    text = row[column]
-    if not isinstance(text, str):
-        kind = "missing" if text is None else f"of type {type(text).__name__}"
-        raise DataError(
-            f"{origin(number)}: `{column}` must be a text, but is {kind}. Remove or fill such rows."
-        )
-    return text
 
 
 def find_targets(tokenizer: Tokenizer, targets: str | Sequence[str]) -> list[int]:

@@ -23,9 +23,9 @@ from abrazo.metrics.base import Metric
 from abrazo.metrics.classification import ClassificationMetrics
 from abrazo.metrics.masked_words import PretrainingMetrics
 from abrazo.models.base import PretrainedModel
-from abrazo.tasks.base import Features, Task, TaskSettings, row_name
-from abrazo.tasks.columns import find_column
-from abrazo.tasks.masked_lm import MaskedLM, MaskedLMSettings, text_of
+from abrazo.tasks.base import Features, Task, TaskSettings, features_of, row_name
+from abrazo.tasks.columns import find_column, text_of
+from abrazo.tasks.masked_lm import MaskedLM, MaskedLMSettings
 from abrazo.tokenization.tokenizer import Tokenizer
 
 FIRST_COLUMNS = ("text", "text1", "sentence1", "sentence_a")
@@ -110,19 +110,7 @@ def encode_pairs(
         column = settings.label_column or FOLLOWS_COLUMNS[0]
         labels = [_label_of(row, column, n, origin) for row, n in zip(rows, numbers, strict=True)]
     encoded = tokenizer.encode_rows(texts, pairs, max_length=settings.max_length)
-    ends, segments = encoded.offsets.tolist(), encoded.token_type_ids
-    return [
-        Features(
-            encoded.input_ids[start:end],
-            None if segments is None else segments[start:end],
-            label,
-            number,
-            int(dropped),
-        )
-        for start, end, label, number, dropped in zip(
-            ends, ends[1:], labels, numbers, encoded.dropped, strict=False
-        )
-    ]
+    return features_of(encoded, numbers, labels if with_labels else None)
 
 
 def _label_of(

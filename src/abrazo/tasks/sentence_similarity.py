@@ -29,7 +29,8 @@ from abrazo.models.base import PretrainedModel
 from abrazo.models.sentence import SentenceModel
 from abrazo.models.sentence_files import SentenceRecipe
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
-from abrazo.tasks.feature_extraction import prepared, text_features, text_of
+from abrazo.tasks.columns import text_of
+from abrazo.tasks.feature_extraction import prepared, text_features
 from abrazo.tasks.similarity_rows import (
     LABEL_COLUMNS,
     PAIR_COLUMNS,

@@ -23,8 +23,8 @@ from abrazo.metrics.multilabel import MultiLabelMetrics
 from abrazo.metrics.regression import RegressionMetrics
 from abrazo.metrics.selective import SelectiveMetrics
 from abrazo.models.base import PretrainedModel
-from abrazo.tasks.base import Features, Task, TaskSettings, row_name
-from abrazo.tasks.columns import find_column
+from abrazo.tasks.base import Features, Task, TaskSettings, features_of, row_name
+from abrazo.tasks.columns import find_column, text_of
 from abrazo.tasks.polarity import polarities
 from abrazo.tokenization.tokenizer import Tokenizer
 
@@ -201,13 +201,13 @@ class TextClassification(Task):
                 found.update(zip(places, some, strict=True))
             return [found[place] for place in range(len(rows))]
         texts = [
-            _text_of(row, settings.text_column, number, origin, may_be_empty=not with_labels)
+            text_of(row, settings.text_column, number, origin, may_be_empty=not with_labels)
             for row, number in zip(rows, numbers, strict=True)
         ]
         pairs = None
         if any(are_pairs):
             pairs = [
-                _text_of(row, pair_column, number, origin, may_be_empty=True)
+                text_of(row, pair_column, number, origin)
                 for row, number in zip(rows, numbers, strict=True)
             ]
         labels: list[Any] = [None] * len(rows)
@@ -217,19 +217,7 @@ class TextClassification(Task):
                 for row, number in zip(rows, numbers, strict=True)
             ]
         encoded = tokenizer.encode_rows(texts, pairs, max_length=settings.max_length)
-        segments, offsets = encoded.token_type_ids, encoded.offsets.tolist()
-        return [
-            Features(
-                encoded.input_ids[start:end],
-                None if segments is None else segments[start:end],
-                label,
-                number,
-                int(dropped),
-            )
-            for start, end, label, number, dropped in zip(
-                offsets, offsets[1:], labels, numbers, encoded.dropped, strict=False
-            )
-        ]
+        return features_of(encoded, numbers, labels)
 
     def _read_label(self, row: Mapping[str, Any], number: int, origin: Callable[[int], str]) -> Any:
         column = self.settings.label_column
@@ -364,28 +352,6 @@ def label_name(value: Any) -> str:
 
 def _is_there(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
-
-
-def _text_of(
-    row: Mapping[str, Any],
-    column: str,
-    number: int,
-    origin: Callable[[int], str],
-    *,
-    may_be_empty: bool,
-) -> str:
-    if column not in row:
-        there = ", ".join(f"`{name}`" for name in row)
-        raise DataError(f"{origin(number)}: there is no column `{column}`, only {there}.")
-    text = row[column]
-    if not isinstance(text, str):
-        kind = "missing" if not _is_there(text) else f"of type {type(text).__name__}"
-        raise DataError(
-            f"{origin(number)}: `{column}` must be a text, but is {kind}. Remove or fill such rows."
-        )
-    if not may_be_empty and not text.strip():
-        raise DataError(f"{origin(number)}: `{column}` is empty. Remove or fill such rows.")
-    return text
 
 
 def _column_values(rows: RowSource, column: str) -> Iterator[tuple[int, Any]]:

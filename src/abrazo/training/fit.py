@@ -17,9 +17,8 @@ from abrazo.data.loading import load_dataset
 from abrazo.data.rows import Indices, Row, RowSource, as_rows
 from abrazo.data.sampling import epoch_order
 from abrazo.errors import ConfigError, did_you_mean
-from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
-from abrazo.tasks.auto import learn_task, task_type
+from abrazo.tasks.auto import learn_task, settled, task_type
 from abrazo.tasks.base import Task
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.callbacks.base import Callback
@@ -50,10 +49,11 @@ class FitResult:
 
 
 def fit(
-    task: str,
+    task: str | type[Task] | Task,
     data: object,
     *,
     model: str | Path | PretrainedModel,
+    model_class: type[PretrainedModel] | str | None = None,
     output_dir: str | Path = "results",
     eval_data: object | None = None,
     loss: str | LossFunction | None = None,
@@ -64,9 +64,11 @@ def fit(
     """Fine-tune a model on one's own rows.
 
     Args:
-        task: Name of the task, such as `text-classification`.
+        task: Name of the task, such as `text-classification`; or a task of your own: its class,
+            where that is, as `my_file.py:MyTask`, or the task itself with settings that hold.
         data: Rows, or the path of a file with rows.
         model: Name or folder of a pretrained model, or a model.
+        model_class: A class of the model's family where that is your own, or `my_file.py:MyModel`.
         output_dir: Folder of the run.
         eval_data: Rows or a file to evaluate on; None holds a tenth of `data` out.
         loss: As for `Trainer`, or the setting of that name of a task that has one.
@@ -84,6 +86,7 @@ def fit(
         task,
         data,
         model=model,
+        model_class=model_class,
         eval_data=eval_data,
         loss=loss,
         metrics=metrics,
@@ -96,10 +99,11 @@ def fit(
 
 
 def make_trainer(
-    task: str,
+    task: str | type[Task] | Task,
     data: object,
     *,
     model: str | Path | PretrainedModel,
+    model_class: type[PretrainedModel] | str | None = None,
     eval_data: object | None = None,
     loss: str | LossFunction | None = None,
     metrics: object | None = None,
@@ -119,13 +123,15 @@ def make_trainer(
         options, loss = {**options, "loss": loss}, None  # one of the task's own, if it has any
     args, settings = _sorted_options(kind, options)
     source, held_out = _rows_of(data)
-    learned = learn_task(task, source, settings)
+    learned = (
+        settled(task, settings) if isinstance(task, Task) else learn_task(kind, source, settings)
+    )
     if eval_data is not None:
         held_out = _rows_of(eval_data)[0]
     if held_out is None:
         source, held_out = _hold_out(source, args.seed)
     return Trainer(
-        _model_for(model, learned, args.seed),
+        _model_for(model, learned, args.seed, model_class),
         args,
         source,
         held_out,
@@ -156,12 +162,17 @@ def _sorted_options(
     return TrainingArguments(**rest), settings
 
 
-def _model_for(model: str | Path | PretrainedModel, task: Task, seed: int) -> PretrainedModel:
+def _model_for(
+    model: str | Path | PretrainedModel,
+    task: Task,
+    seed: int,
+    model_class: type[PretrainedModel] | str | None,
+) -> PretrainedModel:
     if isinstance(model, PretrainedModel):
         return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # a new head is then the same in every run
-        return load_model(model, task.head_name, **task.model_options())
+        return task.load_model(model, model_class=model_class, **task.model_options())
 
 
 def _rows_of(data: object) -> tuple[RowSource, RowSource | None]:

@@ -11,7 +11,7 @@ from abrazo.data.rows import RowSource, as_rows
 from abrazo.errors import ConfigError, DataError
 from abrazo.models.base import PretrainedModel
 from abrazo.models.sharing import with_head
-from abrazo.tasks.auto import learn_task, task_for_model, task_type, task_type_of
+from abrazo.tasks.auto import learn_task, task_type_of
 from abrazo.tasks.base import Task
 from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.training.collating import CollatedTask, Collator
@@ -25,7 +25,7 @@ _BESIDE_TEXT = {"token_type_ids", "attention_mask", "special_tokens_mask", "posi
 
 def settle_model(
     model: PretrainedModel,
-    task: Task | str | None,
+    task: Task | type[Task] | None,
     source: RowSource | None,
     collator: Collator | None,
 ) -> PretrainedModel:
@@ -38,10 +38,10 @@ def settle_model(
         collator: The user's own way from rows to tensors.
     """
     if task is not None:
-        model = (task if isinstance(task, Task) else task_type(task)).adopt(model)
+        model = task.adopt(model)
     if model.head_name or source is None:
         return model
-    name = task.name if isinstance(task, Task) else task
+    name = None if task is None else task.name
     hides_words = isinstance(collator, DataCollatorForLanguageModeling) and collator.mlm
     is_plain = len(set(source.column_names) - _BESIDE_TEXT) <= 1 and collator is None
     if name != MaskedLM.name and not (name is None and (hides_words or is_plain)):
@@ -58,7 +58,7 @@ def settle_model(
 
 
 def settle_task(
-    task: Task | str | None,
+    task: Task | type[Task] | None,
     model: PretrainedModel,
     source: RowSource | None,
     collator: Collator | None,
@@ -66,7 +66,7 @@ def settle_task(
     """Return the task that a model is trained for.
 
     Args:
-        task: The task itself, its name, or None to go by the model.
+        task: The task itself, its class, or None to go by the model.
         model: The model; if it was trained for a task, its labels and columns are taken over.
         source: Training rows, in which columns and labels are found.
         collator: The user's own way from rows to tensors, which then reads the rows.
@@ -76,42 +76,21 @@ def settle_task(
         DataError: The rows do not have what the task reads.
     """
     if collator is not None:
-        inner = task if isinstance(task, Task) else _task_of_head(model)
+        inner = task if isinstance(task, Task) else _task_of_head(model, task)
         return CollatedTask(inner, collator, per_token=learns_per_token(model))
     if isinstance(task, Task):
         return task
+    kind = task or task_type_of(model)
     if source is None or "input_ids" in source.column_names:
-        return task_for_model(model)
-    kind = task_type_of(model)
-    name = kind.name if task is None else task
-    return learn_task(name, source, _known_settings(kind, model, source))
+        return kind.of_model(model)
+    return learn_task(kind, source, kind.known_settings(model, source.column_names))
 
 
-def _task_of_head(model: PretrainedModel) -> Task | None:
+def _task_of_head(model: PretrainedModel, task: type[Task] | None) -> Task | None:
     try:
-        return task_for_model(model)
+        return (task or task_type_of(model)).of_model(model)
     except ConfigError:
         return None  # the collator alone knows what the rows mean
-
-
-def _known_settings(kind: type[Task], model: PretrainedModel, source: RowSource) -> dict[str, Any]:
-    """Return what the model knows of its task, as far as the rows have it."""
-    stored: Mapping[str, Any] = {}
-    if model.task_settings.get("task") == kind.name:
-        stored = model.task_settings.get("settings", {})
-    known = {
-        name: value
-        for name, value in stored.items()
-        if not name.endswith("_column") or value in source.column_names
-    }
-    config = model.config
-    of_labels: dict[str, Any] = {"labels": None, "problem": None}
-    if config.has_named_labels:
-        of_labels = {"labels": config.labels, "problem": config.problem_type}
-    elif config.num_labels == 1:
-        of_labels["problem"] = "regression"
-    fields = kind.settings_type.__dataclass_fields__
-    return known | {name: value for name, value in of_labels.items() if name in fields}
 
 
 def rows_to_predict(inputs: object, task: Task) -> tuple[RowSource, Task]:

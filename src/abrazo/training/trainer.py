@@ -40,6 +40,7 @@ from abrazo.inference.evaluation import Evaluation, predict_rows
 from abrazo.metrics.base import join_padded
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
+from abrazo.tasks.auto import task_type
 from abrazo.tasks.base import Task
 from abrazo.tokenization.tokenizer import Tokenizer
 from abrazo.training.arguments import TrainingArguments
@@ -113,7 +114,7 @@ class Trainer:
         train_dataset: object | None = None,
         eval_dataset: object | None = None,
         *,
-        task: Task | str | None = None,
+        task: Task | type[Task] | str | None = None,
         tokenizer: Tokenizer | None = None,
         processing_class: Tokenizer | None = None,
         data_collator: Collator | None = None,
@@ -132,7 +133,8 @@ class Trainer:
             train_dataset: Raw or tokenised rows: a `Dataset`, a list of dicts, a DataFrame, a
                 `torch.utils.data.Dataset`, or a dict of columns.
             eval_dataset: Rows to evaluate on, of the same kinds.
-            task: What is learned; None goes by the model's head.
+            task: What is learned: a task's name, a task of your own, its class, or where that is,
+                as `my_file.py:MyTask`; None goes by the model's head.
             tokenizer: None takes the model's own.
             processing_class: Another name for `tokenizer`.
             data_collator: From a list of rows to a mapping of padded tensors, in place of the
@@ -175,6 +177,9 @@ class Trainer:
         self.model = settle_model(self.model, task, self.train_source, data_collator)
         self.task = settle_task(task, self.model, self.train_source, data_collator)
         self.metric = choose_metric(compute_metrics, metrics, self.task)
+        if task is not None:
+            kind = task_type(task)
+            task = task if isinstance(task, Task) else kind
         self.loss, self.output_class = loss, output_class
         self.callbacks = [*default_callbacks(self.args), *callbacks]
         self.state = TrainerState()
@@ -191,18 +196,33 @@ class Trainer:
         self._is_evaluating = False
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        task: type[Task] | str | None = None,
+        model_class: type[PretrainedModel] | str | None = None,
+    ) -> Self:
         """Return a trainer around the model of a run's folder: the best, else the newest whole one.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is none, or the task or the family is not known.
         """
+        Args:
+            folder: The run's `output_dir`.
+            task: The class of a task of your own that the run learned, or `my_file.py:MyTask`.
+            model_class: The model's class where its family is your own, or `my_file.py:MyModel`.
+
         found = find_run_model(folder)
         if found is None:
             raise ConfigError(
                 f"`{folder}` holds no model: neither `best/` nor a whole `checkpoint-N/` is there."
             )
-        return cls(model=load_model(found), args=TrainingArguments(output_dir=str(folder)))
+        args = TrainingArguments(output_dir=str(folder))
+        if task is None:
+            return cls(load_model(found, model_class=model_class), args)
+        kind = task_type(task)
+        return cls(kind.load_model(found, model_class=model_class), args, task=kind)
 
     # What users call ----------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -38,6 +38,7 @@ from abrazo.layers.lora import adapted_layers
 from abrazo.metrics.base import Metric
 from abrazo.models.adapters import load_adapter, remove_lora, save_adapter
 from abrazo.models.base import PretrainedModel
+from abrazo.own_code import load_file, loaded_files
 from abrazo.tasks.base import Task
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.callbacks.base import Callback
@@ -256,6 +257,15 @@ def run_trial(job: Job, pipe: "Connection[Message, bool]") -> None:
         pipe.send(Failed(f"{type(error).__name__}: {error}"))
 
 
+def _unpack_and_run(
+    files: Sequence[Path], packed: bytes, pipe: "Connection[Message, bool]"
+) -> None:
+    """Run a trial in its process, after the user's own files, whose classes a job may have."""
+    for file in files:
+        load_file(file)
+    run_trial(ForkingPickler.loads(packed), pipe)
+
+
 def load_start(shared: Ingredients) -> PretrainedModel:
     """Return the model that trials start from."""
     model = shared.model_type.from_pretrained(shared.start / _MODEL)
@@ -312,7 +322,9 @@ class TrialProcess:
         self.has_begun = False
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=run_trial, args=(job, theirs), name=job.log.stem)
+        packed = bytes(ForkingPickler.dumps(job))
+        args = (loaded_files(), packed, theirs)
+        self.process = context.Process(target=_unpack_and_run, args=args, name=job.log.stem)
         self.process.start()
         theirs.close()  # its end is then closed once the process has ended
 
