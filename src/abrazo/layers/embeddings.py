@@ -11,8 +11,7 @@ from abrazo.layers.dropout import Dropout
 from abrazo.layers.linear import Linear
 from abrazo.layers.packing import PackedBatch
 
-
-_OTHER_TOKENIZER = "Does the tokenizer belong to this model?"
+OTHER_TOKENIZER = "Does the tokenizer belong to this model?"
 
 
 class Embeddings(nn.Module):
@@ -82,15 +81,15 @@ class Embeddings(nn.Module):
         return hidden if self.projection is None else self.projection(hidden)  # type: ignore[no-any-return]
 
     def _check(self, batch: PackedBatch) -> None:
-        _check_length(batch, self.max_length)
+        check_length(batch, self.max_length)
         if batch.input_ids.is_cuda or torch.compiler.is_compiling():
             return  # reading the extremes would wait for the GPU at every step
-        remedy = _OTHER_TOKENIZER
-        _check_range("Token ids", batch.input_ids, self.tokens, remedy)
+        remedy = OTHER_TOKENIZER
+        check_range("Token ids", batch.input_ids, self.tokens, remedy)
         if self.segments is not None and batch.token_type_ids is not None:
-            _check_range("Segments (`token_type_ids`)", batch.token_type_ids, self.segments, remedy)
+            check_range("Segments (`token_type_ids`)", batch.token_type_ids, self.segments, remedy)
         if self.positions is not None and batch.position_ids is not None:
-            _check_range("Positions", batch.position_ids, self.positions, "Pad rows on the right.")
+            check_range("Positions", batch.position_ids, self.positions, "Pad rows on the right.")
 
 
 class WordEmbeddings(nn.Module):
@@ -116,14 +115,14 @@ class WordEmbeddings(nn.Module):
         Raises:
             DataError: A row is longer than the model reads, or an id is out of range.
         """
-        _check_length(batch, self.max_length)
+        check_length(batch, self.max_length)
         if not (batch.input_ids.is_cuda or torch.compiler.is_compiling()):
-            _check_range("Token ids", batch.input_ids, self.tokens, _OTHER_TOKENIZER)
+            check_range("Token ids", batch.input_ids, self.tokens, OTHER_TOKENIZER)
         hidden: Tensor = self.tokens(batch.input_ids)
         return hidden if self.scale == 1 else hidden * hidden.new_tensor(self.scale)
 
 
-def _check_length(batch: PackedBatch, limit: int) -> None:
+def check_length(batch: PackedBatch, limit: int) -> None:
     """Check that no row, with what it holds already, is longer than the model reads.
 
     Raises:
@@ -137,7 +136,7 @@ def _check_length(batch: PackedBatch, limit: int) -> None:
         )
 
 
-def _check_range(what: str, values: Tensor, table: nn.Embedding, remedy: str) -> None:
+def check_range(what: str, values: Tensor, table: nn.Embedding, remedy: str) -> None:
     """Check that values can be looked up.
 
     Raises:
