@@ -4,6 +4,7 @@ Shapes: T tokens of all rows, R rows, E hidden width.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -25,6 +26,8 @@ class Loss:
     """Scalar sum of the losses of all targets."""
     count: int | Tensor
     """Number of targets in the sum."""
+    parts: Mapping[str, "Loss"] = dataclasses.field(default_factory=dict)
+    """The losses it is made of, where a log should tell them apart, by name."""
 
     @property
     def mean(self) -> Tensor:
