@@ -85,11 +85,13 @@ class Embeddings(nn.Module):
         if batch.input_ids.is_cuda or torch.compiler.is_compiling():
             return  # reading the extremes would wait for the GPU at every step
         remedy = OTHER_TOKENIZER
-        check_range("Token ids", batch.input_ids, self.tokens, remedy)
+        check_range("Token ids", batch.input_ids, self.tokens.num_embeddings, remedy)
         if self.segments is not None and batch.token_type_ids is not None:
-            check_range("Segments (`token_type_ids`)", batch.token_type_ids, self.segments, remedy)
+            size = self.segments.num_embeddings
+            check_range("Segments (`token_type_ids`)", batch.token_type_ids, size, remedy)
         if self.positions is not None and batch.position_ids is not None:
-            check_range("Positions", batch.position_ids, self.positions, "Pad rows on the right.")
+            size = self.positions.num_embeddings
+            check_range("Positions", batch.position_ids, size, "Pad rows on the right.")
 
 
 class WordEmbeddings(nn.Module):
@@ -117,7 +119,7 @@ class WordEmbeddings(nn.Module):
         """
         check_length(batch, self.max_length)
         if not (batch.input_ids.is_cuda or torch.compiler.is_compiling()):
-            check_range("Token ids", batch.input_ids, self.tokens, OTHER_TOKENIZER)
+            check_range("Token ids", batch.input_ids, self.tokens.num_embeddings, OTHER_TOKENIZER)
         hidden: Tensor = self.tokens(batch.input_ids)
         return hidden if self.scale == 1 else hidden * hidden.new_tensor(self.scale)
 
@@ -136,15 +138,14 @@ def check_length(batch: PackedBatch, limit: int) -> None:
         )
 
 
-def check_range(what: str, values: Tensor, table: nn.Embedding, remedy: str) -> None:
-    """Check that values can be looked up.
+def check_range(what: str, values: Tensor, size: int, remedy: str) -> None:
+    """Check that values can be looked up in a table of that size.
 
     Raises:
         DataError: One is below 0 or beyond the table.
     """
     low, high = (int(bound) for bound in values.aminmax())
-    if low < 0 or high >= table.num_embeddings:
+    if low < 0 or high >= size:
         raise DataError(
-            f"{what} must be from 0 to {table.num_embeddings - 1}, but "
-            f"{low if low < 0 else high} occurs. {remedy}"
+            f"{what} must be from 0 to {size - 1}, but {low if low < 0 else high} occurs. {remedy}"
         )
