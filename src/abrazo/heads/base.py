@@ -71,6 +71,10 @@ class Head(nn.Module):
         """Return the loss against the labels in `batch`, or None where they are absent."""
         raise NotImplementedError
 
+    def targets(self, batch: PackedBatch) -> Tensor | None:
+        """Return what each line of a whole batch's logits is compared with, None without labels."""
+        return batch.labels
+
     def answers_tokens(self, name: str) -> bool:
         """Tell whether the tensor of that name has a line for each token, not for each row."""
         return self.per_token and name not in self.row_outputs

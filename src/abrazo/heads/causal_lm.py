@@ -60,10 +60,11 @@ class CausalLMHead(Head):
         and (R, V) of the last tokens, where rows are gone on with word by word.
         """
         hidden, batch = encoded.hidden, encoded.batch
+        targets = self.targets(batch)
         if batch.past is not None:
             hidden = hidden[_last_tokens(batch.layout)]
-        elif encoded.is_packed_call and batch.labels is not None:
-            hidden = hidden[self.targets(batch.labels, batch.layout) != IGNORED_LABEL]
+        elif encoded.is_packed_call and targets is not None:
+            hidden = hidden[targets != IGNORED_LABEL]
         if self.scale != 1:
             hidden = hidden * self.scale
         logits = self.decoder(hidden)
@@ -71,16 +72,17 @@ class CausalLMHead(Head):
             logits = (logits / self.softcap).tanh() * self.softcap
         return {"logits": logits}
 
-    def targets(self, labels: Tensor, layout: Layout) -> Tensor:
-        """Return what each token is to guess, (T,), of the labels of all tokens."""
-        following = labels.roll(-1)
-        return following.index_fill(0, _last_tokens(layout), IGNORED_LABEL)
+    def targets(self, batch: PackedBatch) -> Tensor | None:
+        """Return what each token is to guess, (T,), None without labels."""
+        if batch.labels is None:
+            return None
+        return batch.labels.roll(-1).index_fill(0, _last_tokens(batch.layout), IGNORED_LABEL)
 
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
         """Return the cross-entropy over the tokens that have something to guess."""
-        if batch.labels is None:
+        logits, targets = outputs["logits"], self.targets(batch)
+        if targets is None:
             return None
-        logits, targets = outputs["logits"], self.targets(batch.labels, batch.layout)
         if logits.shape[0] != targets.shape[0]:
             targets = targets[targets != IGNORED_LABEL]
         return cross_entropy(logits, targets)
@@ -89,9 +91,9 @@ class CausalLMHead(Head):
 class Seq2SeqLMHead(CausalLMHead):
     """The same on a decoder whose input is its labels, moved on by one: nothing is moved here."""
 
-    def targets(self, labels: Tensor, layout: Layout) -> Tensor:
+    def targets(self, batch: PackedBatch) -> Tensor | None:
         """Return what each token is to guess, (T,), which is its label."""
-        return labels
+        return batch.labels
 
 
 def _last_tokens(layout: Layout) -> Tensor:

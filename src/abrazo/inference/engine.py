@@ -69,7 +69,7 @@ class Engine:
         dtype = resolve_precision(precision, model.device)
         self.model = model if model.dtype == dtype else _copy_in(model, dtype)
         self.precision = precision_name(dtype)
-        self.token_budget = token_budget or _BUDGETS.get(model.device.type, _BUDGETS["cpu"])
+        self.token_budget = token_budget or usual_budget(model.device)
 
     def run(
         self,
@@ -91,7 +91,7 @@ class Engine:
         """
         with _evaluating(self.model):
             for stretch in self._stretches(features, whole_rows):
-                units = _units(stretch, whole_rows)
+                units = units_of(stretch, whole_rows)
                 outputs = self._run_stretch(stretch, units, collate, loss, condense)
                 yield from zip(stretch, outputs, strict=True)
 
@@ -105,7 +105,7 @@ class Engine:
     ) -> list[Outputs]:
         """Run features shortest first; return what was said of each in their own order."""
         outputs: list[Outputs] = [{} for _ in stretch]
-        for batch in self._cut(stretch, units):
+        for batch in cut(stretch, units, self.token_budget):
             found = self._run_batch(collate([stretch[i] for i in batch]), loss, condense)
             packed = sorted(batch, key=lambda i: len(stretch[i].input_ids))
             for i, output in zip(packed, found, strict=True):
@@ -132,21 +132,6 @@ class Engine:
         if stretch:
             yield stretch
 
-    def _cut(
-        self, stretch: Sequence[Features], units: Sequence[Sequence[int]]
-    ) -> Iterator[list[int]]:
-        """Cut sorted units into batches within the token budget, at least one in each."""
-        batch: list[int] = []
-        tokens = 0
-        for unit in units:
-            length = sum(len(stretch[i].input_ids) for i in unit)
-            if batch and tokens + length > self.token_budget:
-                yield batch
-                batch, tokens = [], 0
-            batch.extend(unit)
-            tokens += length
-        yield batch
-
     def _run_batch(
         self, batch: PackedBatch, loss: LossMeter | None, condense: Condense | None
     ) -> list[Outputs]:
@@ -165,7 +150,12 @@ class Engine:
             return _split(answers, batch, head)
 
 
-def _units(stretch: Sequence[Features], whole_rows: bool) -> list[list[int]]:
+def usual_budget(device: torch.device) -> int:
+    """Return how many tokens of a batch suit a device."""
+    return _BUDGETS.get(device.type, _BUDGETS["cpu"])
+
+
+def units_of(stretch: Sequence[Features], whole_rows: bool) -> list[list[int]]:
     """Return what must stay together, as places in the stretch, the shortest first."""
     if not whole_rows:
         order = np.argsort([len(feature.input_ids) for feature in stretch], kind="stable")
@@ -173,6 +163,22 @@ def _units(stretch: Sequence[Features], whole_rows: bool) -> list[list[int]]:
     rows = itertools.groupby(range(len(stretch)), key=lambda i: stretch[i].row)
     units = [list(places) for _, places in rows]
     return sorted(units, key=lambda unit: sum(len(stretch[i].input_ids) for i in unit))
+
+
+def cut(
+    stretch: Sequence[Features], units: Sequence[Sequence[int]], token_budget: int
+) -> Iterator[list[int]]:
+    """Cut sorted units into batches within the token budget, at least one in each."""
+    batch: list[int] = []
+    tokens = 0
+    for unit in units:
+        length = sum(len(stretch[i].input_ids) for i in unit)
+        if batch and tokens + length > token_budget:
+            yield batch
+            batch, tokens = [], 0
+        batch.extend(unit)
+        tokens += length
+    yield batch
 
 
 def _copy_in(model: PretrainedModel, dtype: torch.dtype) -> PretrainedModel:
@@ -197,7 +203,7 @@ def _evaluating(model: PretrainedModel) -> Iterator[None]:
 def _split(answers: dict[str, Tensor], batch: PackedBatch, head: Head) -> list[Outputs]:
     """Cut each tensor into one array a row; those with a line for each token at the rows' ends."""
     rows, ends = batch.layout.num_rows, batch.layout.offsets[1:-1]
-    labelled = _labelled_ends(batch)
+    labelled = _labelled_ends(batch, head)
     columns: dict[str, list[np.ndarray]] = {}
     for name, tensor in answers.items():
         array = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
@@ -212,10 +218,11 @@ def _split(answers: dict[str, Tensor], batch: PackedBatch, head: Head) -> list[O
     return [{name: column[i] for name, column in columns.items()} for i in range(rows)]
 
 
-def _labelled_ends(batch: PackedBatch) -> np.ndarray | None:
-    """Return how many labelled tokens there are up to the end of each row, where tokens have."""
-    if batch.labels is None or batch.labels.shape != batch.input_ids.shape:
+def _labelled_ends(batch: PackedBatch, head: Head) -> np.ndarray | None:
+    """Return how many tokens with a target there are up to the end of each row, where any have."""
+    targets = head.targets(batch)
+    if targets is None or targets.shape != batch.input_ids.shape:
         return None
-    counts = (batch.labels != IGNORED_LABEL).cumsum(0).cpu().numpy()
+    counts = (targets != IGNORED_LABEL).cumsum(0).cpu().numpy()
     ends: np.ndarray = counts[batch.layout.offsets[1:] - 1]
     return ends

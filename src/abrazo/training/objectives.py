@@ -44,6 +44,11 @@ class HeadLoss:
         return model.compute_loss(batch)[0]
 
 
+def targets_of(model: PretrainedModel, batch: PackedBatch) -> Tensor | None:
+    """Return what each line of a model's logits is compared with."""
+    return None if model.head is None else model.head.targets(batch)
+
+
 class LogitsLoss:
     """A loss that the user brings, on logits and labels."""
 
@@ -57,7 +62,7 @@ class LogitsLoss:
             TrainingError: The function returns something else than a loss.
         """
         _, answers = model.compute_loss(batch)
-        logits, labels = answers["logits"].float(), batch.labels
+        logits, labels = answers["logits"].float(), targets_of(model, batch)
         assert labels is not None  # `compute_loss` refuses a batch without
         if len(logits) != len(labels):  # the head scores labelled tokens alone
             labels = labels[labels != IGNORED_LABEL]
@@ -81,7 +86,7 @@ class RDrop:
             ConfigError: The model does not choose one of several classes.
         """
         (first, one), (second, other) = (model.compute_loss(batch) for _ in range(2))
-        labels = batch.labels
+        labels = targets_of(model, batch)
         if labels is None or "logits" not in one:
             raise ConfigError("`loss='r_drop'` is for models that choose one of several classes.")
         _check_classes("r_drop", labels)
