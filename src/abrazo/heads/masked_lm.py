@@ -3,6 +3,7 @@
 Shapes: T tokens of all rows, E hidden width, V vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -96,3 +97,15 @@ class PreTrainingHead(Head):
         if batch.targets_per_row is None:
             return Loss(words.mean * rows + sentences.total, rows)
         return Loss(words.total / max(batch.targets_per_row, 1 / rows) + sentences.total, rows)
+
+
+def weigh_targets(batches: Sequence[PackedBatch]) -> None:
+    """Tell batches with two kinds of targets how many words there are to a row in the step."""
+    pairs = [batch for batch in batches if batch.next_sentence_label is not None]
+    labels = [batch.labels for batch in pairs if batch.labels is not None]
+    if len(labels) < len(batches):
+        return
+    words = sum(int((of_tokens != IGNORED_LABEL).sum()) for of_tokens in labels)
+    rows = sum(batch.layout.num_rows for batch in pairs)
+    for batch in pairs:
+        batch.targets_per_row = words / rows

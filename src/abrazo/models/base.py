@@ -20,18 +20,19 @@ from torch import Tensor, nn
 from abrazo.checkpoints.folder import open_weights, save_weights
 from abrazo.checkpoints.jsonfile import read_json_object, write_json
 from abrazo.checkpoints.keymap import KeyMap
-from abrazo.checkpoints.loading import Expectations, load_weights, match_weights
+from abrazo.checkpoints.loading import load_weights, match_weights
 from abrazo.errors import ConfigError, DataError, TokenizerError
 from abrazo.heads.base import Encoded, Head, Loss
 from abrazo.heads.outputs import BackboneOutput, ModelOutput
 from abrazo.hub.resolve import find_model
+from abrazo.layers.cache import Cache
 from abrazo.layers.devices import find_device
 from abrazo.layers.init import SkipInit, init_weights
 from abrazo.layers.lora import adapted_layers, plain_weights
 from abrazo.layers.packing import PackedBatch, Padding, pack
 from abrazo.models.config import ModelConfig
 from abrazo.models.family import Family
-from abrazo.models.sentence_files import copy_recipe, hidden_width
+from abrazo.models.sentence_files import copy_recipe
 from abrazo.tokenization.auto import AutoTokenizer
 from abrazo.tokenization.loading import TOKENIZER_FILE, VOCAB_FILE
 from abrazo.tokenization.tokenizer import Tokenizer
@@ -144,6 +145,16 @@ class PretrainedModel(nn.Module):
 
     # Computing -----------------------------------------------------------------------------
 
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Compute the output of token ids as `forward` does, or take raw texts.
+
+        Raw texts, with labels or without, give an output that is computed when it is first read,
+        and that serves as a data set; see `abrazo.inference.raw_text.call`.
+        """
+        if inputs and not isinstance(inputs[0], (Tensor, PackedBatch)):
+            return _above("inference.raw_text").call(self, *inputs, **options)
+        return super().__call__(*inputs, **options)
+
     def forward(
         self,
         input_ids: Tensor | PackedBatch,
@@ -190,6 +201,29 @@ class PretrainedModel(nn.Module):
             if labels is not None and self.head is not None:
                 batch.labels = self.head.pack_labels(labels, padding)
             batch.next_sentence_label = next_sentence_label
+        return self.output_of(
+            batch,
+            padding,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )[0]
+
+    def output_of(
+        self,
+        batch: PackedBatch,
+        padding: Padding | None,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> tuple[ModelOutput, Loss | None]:
+        """Compute the output of a packed batch, and its loss as a sum and a count.
+
+        Args:
+            batch: The batch.
+            padding: Where the output's tokens stand in a padded one; None leaves them packed.
+            output_hidden_states: As in `forward`.
+            output_attentions: As in `forward`.
+        """
         hidden_states: list[Tensor] | None = [] if output_hidden_states else None
         attentions: list[list[Tensor]] | None = [] if output_attentions else None
         hidden, pooled = self.backbone(batch, hidden_states, attentions)
@@ -197,7 +231,7 @@ class PretrainedModel(nn.Module):
         if self.head is None:
             shown = hidden if padding is None else padding.pad(hidden)
             output = BackboneOutput(last_hidden_state=shown, pooler_output=pooled, **extras)
-            return output.scored_by(lambda: self._score_words(hidden, batch, padding))
+            return output.scored_by(lambda: self._score_words(hidden, batch, padding)), None
         answers = self.head(Encoded(hidden, pooled, batch, is_packed_call=padding is None))
         loss = self.head.loss(answers, batch)
         if padding is not None:
@@ -206,7 +240,7 @@ class PretrainedModel(nn.Module):
                 for name, value in answers.items()
             }
         mean = None if loss is None else loss.mean
-        return self.head.output(loss=mean, **answers, **extras)  # type: ignore[call-arg]
+        return self.head.output(loss=mean, **answers, **extras), loss  # type: ignore[call-arg]
 
     def _score_words(self, hidden: Tensor, batch: PackedBatch, padding: Padding | None) -> Tensor:
         """Score words with the head that the checkpoint has beside this bare backbone.
@@ -255,6 +289,17 @@ class PretrainedModel(nn.Module):
         answers: dict[str, Tensor] = self.head(Encoded(hidden, pooled, batch))
         return answers
 
+    def new_cache(self, limit: int | None = None) -> Cache:
+        """Return an empty cache, in which rows that are gone on with keep what they hold.
+
+        Args:
+            limit: The most tokens of a row; None sets no limit.
+
+        Raises:
+            ConfigError: The model does not go on word by word.
+        """
+        return self.backbone.new_cache(limit)
+
     def set_labels(self, labels: Sequence[str]) -> None:
         """Name the classes of the head.
 
@@ -280,7 +325,7 @@ class PretrainedModel(nn.Module):
         Returns:
             (N, width) fp32 vectors, or (width,) for a single text.
         """
-        return _embedding().encode(self, texts, **options)
+        return _above("inference.embedding").encode(self, texts, **options)
 
     def similarity(self, first: Any, second: Any, **options: Any) -> Any:
         """Compare texts or vectors; see `abrazo.inference.embedding.similarity`.
@@ -293,7 +338,7 @@ class PretrainedModel(nn.Module):
         Returns:
             (N, M) similarities, without the axes of single texts.
         """
-        return _embedding().similarity(self, first, second, **options)
+        return _above("inference.embedding").similarity(self, first, second, **options)
 
     # Loading and saving -----------------------------------------------------------------
 
@@ -356,10 +401,10 @@ class PretrainedModel(nn.Module):
             model,
             weights,
             model.key_map(),
-            Expectations(cls.family.prefix, ("backbone.pooler", "head"), cls.family.left_alone),
+            cls.family.expectations("backbone.pooler", "head"),
             start_new=("head",) if starts_new else (),
         )
-        model = model.to(dtype).to_empty(device=place)
+        model = model.to(dtype)._with_memory(place, is_new="head" in match.new_parts)
         model._tie_weights()
         match.fill(model)
         for part in match.new_parts:
@@ -374,6 +419,19 @@ class PretrainedModel(nn.Module):
         if (folder / ABRAZO_FILE).exists() and "head" not in match.new_parts:
             model.task_settings = read_json_object(folder / ABRAZO_FILE)
         return model.eval()
+
+    def _with_memory(self, place: torch.device, *, is_new: bool) -> Self:
+        """Return a model on the meta device as one with memory, which is empty but for two things.
+
+        Buffers, which no file holds, and a head that starts new have the values they are built with.
+        """
+        if not is_new and next(self.buffers(), None) is None:
+            return self.to_empty(device=place)
+        with SkipInit():
+            built = type(self)(self.config)
+        if self.pooler is None:
+            built.backbone.pooler = None
+        return built.to(place, self.dtype)
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int = MAX_SHARD_SIZE) -> None:
         """Write the model and its tokenizer so that abrazo and `transformers` load them.
@@ -402,9 +460,9 @@ class PretrainedModel(nn.Module):
         if tokenizer is not None:
             tokenizer.save_pretrained(target)
         if adapted_layers(self):
-            _adapters().save_adapter(self, target / ADAPTER_FOLDER)
+            _above("models.adapters").save_adapter(self, target / ADAPTER_FOLDER)
         if not self.head_name and self.source is not None:
-            copy_recipe(self.source, target, hidden_width(self.config))
+            copy_recipe(self.source, target, self.config.width)
 
     def _has_tokenizer(self) -> bool:
         """Tell whether there is a tokenizer; a folder may hold a model alone."""
@@ -421,10 +479,9 @@ class PretrainedModel(nn.Module):
             CheckpointError: They are damaged, or those of another model.
         """
         if adapted_layers(self):
-            _adapters().load_adapted_weights(self, Path(folder))
+            _above("models.adapters").load_adapted_weights(self, Path(folder))
             return
-        expectations = Expectations(self.family.prefix, (), self.family.left_alone)
-        load_weights(self, open_weights(folder), self.key_map(), expectations)
+        load_weights(self, open_weights(folder), self.key_map(), self.family.expectations())
 
     def key_map(self) -> KeyMap:
         """Return the two-way table of this model's tensor names."""
@@ -435,14 +492,9 @@ class PretrainedModel(nn.Module):
             self.head.tie(self.backbone.word_embeddings)
 
 
-def _embedding() -> Any:
-    """Return what runs models over texts, which is built on models and so not known up here."""
-    return importlib.import_module("abrazo.inference.embedding")
-
-
-def _adapters() -> Any:
-    """Return what reads and writes adapters, which is built on this module."""
-    return importlib.import_module("abrazo.models.adapters")
+def _above(name: str) -> Any:
+    """Return a module of this package that is built on models, and so is not known up here."""
+    return importlib.import_module(f"abrazo.{name}")
 
 
 def read_config(folder: Path, family: Family) -> ModelConfig:

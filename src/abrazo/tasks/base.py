@@ -20,7 +20,7 @@ from torch import Tensor
 
 from abrazo.config import Config, require_types
 from abrazo.data.rows import RowSource
-from abrazo.errors import ConfigError
+from abrazo.errors import ConfigError, DataError
 from abrazo.layers.layout import Layout
 from abrazo.layers.packing import PackedBatch
 from abrazo.metrics.base import Metric

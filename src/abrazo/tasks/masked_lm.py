@@ -107,6 +107,8 @@ class MaskedLM(Task):
     settings_type: ClassVar[type[TaskSettings]] = MaskedLMSettings
     settings: MaskedLMSettings
     reads_tokens = True
+    call_arguments: ClassVar[tuple[str, ...]] = ("texts",)
+    usual_label_column = "labels"
     logits_name: ClassVar[str] = "logits"
     """The tensor of the head that scores words."""
 
@@ -356,6 +358,62 @@ class MaskedLM(Task):
         if features[0].label is None:
             return None
         return torch.from_numpy(np.concatenate([feature.label for feature in features]))
+
+    # Raw texts that a model is called with -------------------------------------------------
+
+    def rows_of_call(
+        self,
+        columns: Sequence[Sequence[Any]],
+        labels: Sequence[Any] | None,
+        tokenizer: Tokenizer,
+    ) -> list[dict[str, Any]]:
+        """Turn texts into rows; with labels, texts without masks, into rows of ids.
+
+        Raises:
+            DataError: A text and its label are not the same but for masks; the row is named.
+        """
+        rows = super().rows_of_call(columns, None, tokenizer)
+        if labels is None:
+            return rows
+        return [
+            self._filled_row(row, label, number, tokenizer)
+            for number, (row, label) in enumerate(zip(rows, labels, strict=True))
+        ]
+
+    def _filled_row(
+        self, row: Mapping[str, Any], label: Any, number: int, tokenizer: Tokenizer
+    ) -> dict[str, Any]:
+        """Return the ids of a text, and at its masks the ids of the same text without masks."""
+        column = self.settings.text_column or TEXT_COLUMNS[0]
+        both = [text_of({column: text}, column, number, row_name) for text in (row[column], label)]
+        encoded = tokenizer.encode_rows(both, max_length=self.settings.max_length)
+        ids, right = np.split(encoded.input_ids, encoded.offsets[1:-1])
+        is_mask = ids == self.masker(tokenizer).mask_id
+        if len(ids) != len(right) or (ids[~is_mask] != right[~is_mask]).any():
+            raise DataError(
+                f"{row_name(number)}: the label must be the text with one token in place of each "
+                f"`{tokenizer.mask_token}`, but is {label!r:.80} for {row[column]!r:.80}."
+            )
+        filled: dict[str, Any] = {
+            "input_ids": ids.tolist(),
+            "labels": np.where(is_mask, right, IGNORED).tolist(),
+        }
+        if encoded.token_type_ids is not None:
+            filled["token_type_ids"] = encoded.token_type_ids[: len(ids)].tolist()
+        return filled
+
+    def encode_call(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+    ) -> list[Features]:
+        """Cut texts into blocks, with or without masks in them."""
+        if with_labels:
+            return self.encode(rows, numbers, tokenizer, with_labels=True)
+        return self._cut_texts(rows, numbers, tokenizer, row_name, overlap=False)
 
     # What the model says -------------------------------------------------------------------
 

@@ -157,6 +157,8 @@ class Pretraining(MaskedLM):
     settings: PretrainingSettings
     reads_tokens = False
     logits_name = "prediction_logits"
+    call_arguments = Task.call_arguments
+    usual_label_column = FOLLOWS_COLUMNS[0]
 
     @classmethod
     def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
@@ -216,6 +218,32 @@ class Pretraining(MaskedLM):
             batch.next_sentence_label = torch.tensor([feature.source for feature in ordered])
         return batch
 
+    def rows_of_call(
+        self,
+        columns: Sequence[Sequence[Any]],
+        labels: Sequence[Any] | None,
+        tokenizer: Tokenizer,
+    ) -> list[dict[str, Any]]:
+        """Turn pairs into rows."""
+        return Task.rows_of_call(self, columns, labels, tokenizer)
+
+    def encode_call(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+    ) -> list[Features]:
+        """Encode pairs; their words are hidden as in evaluation where there are labels."""
+        return self.encode(rows, numbers, tokenizer, with_labels=with_labels)
+
+    def columns_of_label(self, feature: Features) -> dict[str, Any]:
+        """Return the hidden words, and whether the second text follows."""
+        if feature.label is None:
+            return {}
+        return {"labels": feature.label, "next_sentence_label": feature.source}
+
     def condense(
         self, answers: dict[str, Tensor], batch: PackedBatch, *, with_labels: bool
     ) -> dict[str, Tensor]:
@@ -253,6 +281,7 @@ class NextSentence(Task):
     head_name = "next_sentence"
     settings_type: ClassVar[type[TaskSettings]] = NextSentenceSettings
     settings: NextSentenceSettings
+    usual_label_column = FOLLOWS_COLUMNS[0]
 
     def __init__(self, settings: NextSentenceSettings) -> None:
         """Take settings that leave nothing open but `max_length`."""

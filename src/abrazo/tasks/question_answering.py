@@ -118,6 +118,8 @@ class QuestionAnswering(Task):
     head_name = "question_answering"
     settings_type: ClassVar[type[TaskSettings]] = QuestionAnsweringSettings
     settings: QuestionAnsweringSettings
+    call_arguments = ("contexts", "questions", "answers")
+    label_argument = "answers"
 
     def __init__(self, settings: QuestionAnsweringSettings) -> None:
         """Take settings that leave nothing open but `max_length` and `stride`."""
@@ -205,6 +207,45 @@ class QuestionAnswering(Task):
             "A question with its context is wanted, such as "
             f'`{{"question": "...", "context": "..."}}`, not {item!r:.80}.'
         )
+
+    @property
+    def labels_are_lists(self) -> bool:
+        """Whether the label of one row may be a list."""
+        return True
+
+    def rows_of_call(
+        self,
+        columns: Sequence[Sequence[Any]],
+        labels: Sequence[Any] | None,
+        tokenizer: Tokenizer,
+    ) -> list[dict[str, Any]]:
+        """Turn contexts, questions and answers into rows.
+
+        An answer that is a text alone is taken where it stands first in its context.
+        """
+        turned = columns if len(columns) == 1 else (columns[1], columns[0])  # question first
+        rows = super().rows_of_call(turned, labels, tokenizer)
+        unsure = []
+        for number, row in enumerate(rows if labels is not None else ()):
+            try:
+                if self.reader.find_places(row):
+                    unsure.append(row_name(number))
+            except DataError as error:
+                raise DataError(f"{row_name(number)}: {error}") from error
+        if unsure:
+            self._tell_once(
+                "%d of %d answers stand at several places of their context, as that of %s; the "
+                "first is taken. Give the place: `{'text': [...], 'answer_start': [...]}`.",
+                *(len(unsure), len(rows), unsure[0]),
+            )
+        return rows
+
+    def columns_of_label(self, feature: Features) -> dict[str, Any]:
+        """Return the first and last token of the answer."""
+        if feature.label is None:
+            return {}
+        start, end = feature.label
+        return {"start_positions": start, "end_positions": end}
 
     def encode(
         self,

@@ -88,6 +88,31 @@ class QuestionReader:
             for number, (text, start) in enumerate(pairs, start=1)
         )
 
+    def find_places(self, row: dict[str, Any]) -> bool:
+        """Give answers of a row that have no place the first where they stand in the context.
+
+        Answers that stand nowhere are left without; `read` says so.
+
+        Returns:
+            Whether one of them stands at several places.
+
+        Raises:
+            DataError: The answers have none of the known forms.
+        """
+        column, context = self.answer_column, row.get(self.context_column)
+        pairs = _pairs(row[column], row, column)
+        if not isinstance(context, str) or all(start is not None for _, start in pairs):
+            return False
+        found = [
+            _occurrences(text.strip(), context)
+            if start is None and isinstance(text, str) and text.strip()
+            else [start]
+            for text, start in pairs
+        ]
+        starts = [places[0] if places else None for places in found]
+        row[column] = {"text": [text for text, _ in pairs], "answer_start": starts}
+        return any(len(places) > 1 for places in found)
+
     def _placed(self, text: Any, start: Any, context: str, name: str) -> Answer:
         column = self.answer_column
         if not isinstance(text, str) or not text.strip():

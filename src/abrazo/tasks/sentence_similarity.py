@@ -33,6 +33,7 @@ from abrazo.tasks.columns import text_of
 from abrazo.tasks.feature_extraction import prepared, text_features
 from abrazo.tasks.similarity_rows import (
     LABEL_COLUMNS,
+    NEGATIVE_COLUMNS,
     PAIR_COLUMNS,
     TEXT_COLUMNS,
     USABLE_LOSSES,
@@ -53,6 +54,7 @@ class SentenceSimilarity(Task):
     keeps_rows_whole = True
     settings_type: ClassVar[type[TaskSettings]] = SentenceSimilaritySettings
     settings: SentenceSimilaritySettings
+    call_arguments = ("texts", "text_pairs", "negatives")
 
     def __init__(self, settings: SentenceSimilaritySettings) -> None:
         """Take settings that leave open only what the model decides."""
@@ -195,8 +197,19 @@ class SentenceSimilarity(Task):
         origin: Callable[[int], str] = row_name,
     ) -> list[Features]:
         """Turn each text of each row into a stretch of tokens, cut at `max_length`."""
-        settings = self.settings
         columns = self.text_columns if with_labels else self.text_columns[:2]
+        return self._encode_columns(columns, rows, numbers, tokenizer, with_labels, origin)
+
+    def _encode_columns(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        with_labels: bool,
+        origin: Callable[[int], str],
+    ) -> list[Features]:
+        settings = self.settings
         texts: list[list[str]] = [
             [text_of(row, c, number, origin, may_be_empty=not with_labels) for c in columns]
             for row, number in zip(rows, numbers, strict=True)
@@ -222,6 +235,43 @@ class SentenceSimilarity(Task):
             settings.max_length,
             labels,
         )
+
+    def rows_of_call(
+        self,
+        columns: Sequence[Sequence[Any]],
+        labels: Sequence[Any] | None,
+        tokenizer: Tokenizer,
+    ) -> list[dict[str, Any]]:
+        """Turn texts, pairs or triplets into rows."""
+        is_alone = len(columns) == 1 and all(isinstance(item, str) for item in columns[0])
+        if len(columns) < 3 and not is_alone:
+            return super().rows_of_call(columns, labels, tokenizer)
+        if labels is not None:
+            raise DataError(
+                "Scores are of two texts: `model(texts, text_pairs, labels=scores)`. Single texts "
+                "and triplets have none."
+            )
+        names = self._columns_of_call
+        return [dict(zip(names, texts, strict=False)) for texts in zip(*columns, strict=True)]
+
+    def encode_call(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+    ) -> list[Features]:
+        """Encode each text by itself, as many as the rows have."""
+        if with_labels:
+            return self.encode(rows, numbers, tokenizer, with_labels=True)
+        there = [name for name in self._columns_of_call if name in rows[0]]
+        return self._encode_columns(there, rows, numbers, tokenizer, False, row_name)
+
+    @property
+    def _columns_of_call(self) -> tuple[str, str, str]:
+        negative = self.settings.negative_column or NEGATIVE_COLUMNS[0]
+        return (*self.text_columns[:2], negative)  # type: ignore[return-value]
 
     def collate(self, features: Sequence[Features]) -> PackedBatch:
         """Pack features; labels get marks by which the texts of a row find each other."""

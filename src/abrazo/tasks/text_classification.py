@@ -143,6 +143,25 @@ class TextClassification(Task):
         """Return labels and problem type."""
         return {"labels": self.labels, "problem_type": self.problem}
 
+    @property
+    def labels_are_lists(self) -> bool:
+        """Whether the label of one row may be a list."""
+        return self.problem == "multi_label_classification"
+
+    def settle_labels(self, rows: RowSource, model: PretrainedModel) -> Self:
+        """Return the task with labels found in a call, where the model has no names for them."""
+        labels = [_plain(row.get(self.label_column)) for row in rows.rows(range(len(rows)))]
+        are_numbers = all(
+            _kind(label) in ("whole number", "truth value", "fraction") for label in labels
+        )
+        if model.config.has_named_labels or self.problem == "regression" or are_numbers:
+            return self
+        known = self.known_settings(model, rows.column_names)
+        task = self.learn(rows, self.settings_type.from_dict(known))
+        require_label_count(task.labels, model)
+        task.fit_length(model)
+        return task
+
     def prepare_model(self, model: PretrainedModel) -> None:
         """Write labels, problem type and settings into the model."""
         if model.head is None or not hasattr(model.head, "problem_type"):
@@ -343,6 +362,21 @@ class TextClassification(Task):
                 threshold=settings.rejection_threshold,
             )
         return ClassificationMetrics(self.labels)
+
+
+def require_label_count(labels: Sequence[str], model: PretrainedModel) -> None:
+    """Refuse labels found in a call that are more or fewer than the classes of the model.
+
+    Raises:
+        DataError: They are; says how to name the labels.
+    """
+    if len(labels) != model.config.num_labels:
+        listed = ", ".join(labels[:_MOST_LISTED]) + ", ..." * (len(labels) > _MOST_LISTED)
+        raise DataError(
+            f"The model has {model.config.num_labels} classes without names, but the texts have "
+            f"{len(labels)} labels ({listed}). Name them in the order of the classes: "
+            "`from_pretrained(..., labels=[...])`."
+        )
 
 
 def label_name(value: Any) -> str:

@@ -43,6 +43,7 @@ from abrazo.tasks.tagged_text import (
     spans_of,
     to_padded,
 )
+from abrazo.tasks.text_classification import require_label_count
 from abrazo.tasks.viterbi import decode_tags
 from abrazo.tasks.windows import join_windows, windows_of
 from abrazo.tokenization.tokenizer import Tokenizer
@@ -175,6 +176,24 @@ class TokenClassification(Task):
     def model_options(self) -> dict[str, Any]:
         """Return the tags."""
         return {"labels": self.tag_set.names}
+
+    @property
+    def labels_are_lists(self) -> bool:
+        """Whether the label of one row may be a list."""
+        return True
+
+    def settle_labels(self, rows: RowSource, model: PretrainedModel) -> Self:
+        """Return the task with tags, scheme and units as training on these rows would find them.
+
+        Numbers are classes of the model, whether these have names or not.
+        """
+        known = self.known_settings(model, rows.column_names)
+        if known["labels"] is None and _are_numbers(rows, self.reader.label_column):
+            return self
+        task = self.learn(rows, self.settings_type.from_dict(known))
+        require_label_count(task.tag_set.names, model)
+        task.fit_length(model)
+        return task
 
     def prepare_model(self, model: PretrainedModel) -> None:
         """Write tags and settings into the model."""
@@ -411,6 +430,15 @@ def _features(
 
 def _place(text: str, start: int, end: int) -> dict[str, Any]:
     return {"start": start, "end": end, "text": text[start:end]}
+
+
+def _are_numbers(rows: RowSource, column: str) -> bool:
+    """Tell whether all tags of rows are numbers."""
+    return all(
+        isinstance(tag, int | np.integer)
+        for row in rows.rows(range(len(rows)))
+        for tag in row[column]
+    )
 
 
 def _is_words(item: Any) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 from abrazo.data.rows import RowSource
 from abrazo.errors import DataError, did_you_mean
 from abrazo.heads.spans import QuestionAnsweringHead
+from abrazo.inference.raw_text import RawTextOutput, require_tokenizer
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Task
 from abrazo.training.collating import PLACES, CollatedTask
@@ -32,13 +33,28 @@ def learns_per_token(model: PretrainedModel) -> bool:
 
 
 def reading_task(task: Task, source: RowSource, model: PretrainedModel) -> Task:
-    """Return a task that reads these rows: itself, or one that takes tokenised rows as they are."""
+    """Return a task that reads these rows: itself, or one that takes tokenised rows as they are.
+
+    Raises:
+        DataError: The rows were made by a model with another tokenizer.
+    """
+    require_tokenizer(source, model)
     if isinstance(task, CollatedTask) or task.reads_tokens:
         return task
     if "input_ids" not in source.column_names:
         return task
     per_token = learns_per_token(model)
     return CollatedTask(task, TokenisedRow(model.config.labels, per_token), per_token=per_token)
+
+
+def with_ids(data: object, model: PretrainedModel) -> object:
+    """Return data for a user's collator: of a call on raw texts the rows of ids.
+
+    Raises:
+        DataError: The rows were made by a model with another tokenizer.
+    """
+    require_tokenizer(data, model)
+    return data.dataset if isinstance(data, RawTextOutput) else data
 
 
 class TokenisedRow:

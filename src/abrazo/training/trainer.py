@@ -56,9 +56,16 @@ from abrazo.training.checkpoint import (
 )
 from abrazo.training.clock import Clock
 from abrazo.training.collating import Collator
-from abrazo.training.evaluating import Evaluator, Watch, choose_metric, with_prefix
+from abrazo.training.evaluating import (
+    Evaluator,
+    Watch,
+    choose_metric,
+    make_evaluator,
+    with_prefix,
+)
 from abrazo.training.feeding import Feeder, StepRows, computes_rows
 from abrazo.training.objectives import LossFunction, make_objective
+from abrazo.training.parts import rows_by_task
 from abrazo.training.plan import Cadence, Plan
 from abrazo.training.preflight import CHECKED_ROWS, check_run
 from abrazo.training.resuming import Start, describe_run, digest_of_config, find_start
@@ -66,7 +73,7 @@ from abrazo.training.settling import has_labels, rows_to_predict, settle_model, 
 from abrazo.training.state import LogEntry, TrainerState
 from abrazo.training.stepping import Stepper
 from abrazo.training.strategies import SingleDevice
-from abrazo.training.tokenised import learns_per_token, reading_task
+from abrazo.training.tokenised import learns_per_token, reading_task, with_ids
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -167,6 +174,11 @@ class Trainer:
         given = tokenizer or processing_class
         if given is not None:
             self.model.tokenizer = given
+        train_dataset = rows_by_task(self.model, train_dataset)
+        eval_dataset = rows_by_task(self.model, eval_dataset)
+        if data_collator is not None:
+            train_dataset = with_ids(train_dataset, self.model)
+            eval_dataset = with_ids(eval_dataset, self.model)
         self.train_data = train_dataset
         self.train_source = None if train_dataset is None else as_rows(train_dataset)
         self.eval_source = None if eval_dataset is None else as_rows(eval_dataset)
@@ -174,12 +186,12 @@ class Trainer:
             eval_dataset, self.eval_source
         )
         self.data_collator = data_collator
-        self.model = settle_model(self.model, task, self.train_source, data_collator)
-        self.task = settle_task(task, self.model, self.train_source, data_collator)
-        self.metric = choose_metric(compute_metrics, metrics, self.task)
         if task is not None:
             kind = task_type(task)
             task = task if isinstance(task, Task) else kind
+        self.model = settle_model(self.model, task, self.train_source, data_collator)
+        self.task = settle_task(task, self.model, self.train_source, data_collator)
+        self.metric = choose_metric(compute_metrics, metrics, self.task)
         self.loss, self.output_class = loss, output_class
         self.callbacks = [*default_callbacks(self.args), *callbacks]
         self.state = TrainerState()
@@ -205,14 +217,14 @@ class Trainer:
     ) -> Self:
         """Return a trainer around the model of a run's folder: the best, else the newest whole one.
 
-        Raises:
-            ConfigError: There is none, or the task or the family is not known.
-        """
         Args:
             folder: The run's `output_dir`.
             task: The class of a task of your own that the run learned, or `my_file.py:MyTask`.
             model_class: The model's class where its family is your own, or `my_file.py:MyModel`.
 
+        Raises:
+            ConfigError: There is none, or the task or the family is not known.
+        """
         found = find_run_model(folder)
         if found is None:
             raise ConfigError(
@@ -264,6 +276,9 @@ class Trainer:
             ConfigError: There is no data to evaluate on.
             DataError: A row cannot be used; it is named.
         """
+        eval_dataset = rows_by_task(self.model, eval_dataset, all_tasks=False)
+        if self.data_collator is not None:
+            eval_dataset = with_ids(eval_dataset, self.model)
         source = self.eval_source if eval_dataset is None else as_rows(eval_dataset)
         if source is None:
             raise ConfigError(
@@ -428,18 +443,9 @@ class Trainer:
             state.epoch_number, state.rows_in_epoch = state.epoch_number + 1, 0
 
     def _train_step(self, step_rows: StepRows) -> None:
-        state = self.state
-        rate = self.plan.learning_rate(self.args, state.global_step)
+        rate = self.plan.learning_rate(self.args, self.state.global_step)
         result = self.stepper.step(step_rows.batches, rate, self.feeder.source.origin)
-        state.global_step += 1
-        state.rows_in_epoch += len(step_rows.rows)
-        state.epoch = state.epoch_number + state.rows_in_epoch / len(self.feeder)
-        state.num_rows_seen += len(step_rows.rows)
-        state.num_tokens_seen += result.num_tokens
-        state.skipped_steps += result.was_passed
-        state.loss_sum += result.loss
-        state.window_loss += result.loss
-        state.window_steps += 1
+        self.state.count_step(result, len(step_rows.rows), len(self.feeder))
         self._last = result
 
     @property
@@ -582,7 +588,7 @@ class Trainer:
 
     def _evaluator(self, source: RowSource, task: Task | None = None) -> Evaluator:
         task = reading_task(task or self.task, source, self.model)
-        return Evaluator(task, self.tokenizer, self.metric, self.strategy.precision)
+        return make_evaluator(task, self.tokenizer, self.metric, self.strategy.precision)
 
     def _evaluate_and_save(self, *, saves: bool) -> None:
         """Evaluate, keep the best weights, and save a checkpoint if one is due."""
@@ -634,14 +640,13 @@ class Trainer:
         rows_rate, tokens_rate = self._clock.rates(state)
         self._log(
             {
-                "loss": state.window_loss / max(1, state.window_steps),
+                **state.take_window(),
                 "grad_norm": self._last.gradient_norm,
                 "learning_rate": self.plan.learning_rate(self.args, state.global_step - 1),
                 "rows_per_second": round(rows_rate, 2),
                 "tokens_per_second": round(tokens_rate, 1),
             }
         )
-        state.window_loss, state.window_steps = 0.0, 0
 
     def _log(self, figures: Mapping[str, float]) -> None:
         entry: LogEntry = {"step": self.state.global_step, "epoch": self.state.epoch, **figures}
