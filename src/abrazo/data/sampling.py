@@ -11,7 +11,7 @@ platforms; NumPy's own `permutation` may change between versions.
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,6 +147,8 @@ class EpochSampler:
     """This process, from 0."""
     lengths: Sequence[int] | NDArray[np.integer] | None = None
     """Length of every row, to put rows of like length together; `None` leaves the order alone."""
+    draw: Callable[[int, int], Indices] | None = None
+    """Gives the rows of an epoch, by seed and epoch, where they are not all rows once."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -163,7 +165,10 @@ class EpochSampler:
 
     def order(self, epoch: int) -> Indices:
         """Return the global order of rows in an epoch (num_rows,)."""
-        order = epoch_order(self.num_rows, self.seed, epoch, shuffle=self.shuffle)
+        if self.draw is not None:
+            order = self.draw(self.seed, epoch)
+        else:
+            order = epoch_order(self.num_rows, self.seed, epoch, shuffle=self.shuffle)
         if self.lengths is None:
             return order
         return group_by_length(order, self.lengths, seed=self.seed, epoch=epoch)

@@ -34,6 +34,11 @@ class Loss:
         """The mean over targets; zero where there is none."""
         return self.total / max(self.count, 1)
 
+    def detach(self) -> "Loss":
+        """Return the same figures without what gradients need."""
+        parts = {name: part.detach() for name, part in self.parts.items()}
+        return Loss(self.total.detach(), self.count, parts)
+
 
 @dataclasses.dataclass
 class Encoded:

@@ -2,15 +2,22 @@
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
+import numpy as np
+
+from abrazo.data.mixture import Mixture
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, TrainingError
 from abrazo.inference.engine import Engine
 from abrazo.inference.evaluation import Evaluation, evaluate_rows
 from abrazo.metrics.base import Metric, as_metric
+from abrazo.metrics.parts import PartMetrics
 from abrazo.models.base import PretrainedModel
+from abrazo.models.multi_task import MultiTaskModel
 from abrazo.tasks.base import Task
+from abrazo.tasks.multi_task import MultiTask
 from abrazo.tokenization.tokenizer import Tokenizer
 
 PREFIX = "eval_"
@@ -45,6 +52,49 @@ class Evaluator:
         )
 
 
+class PartsEvaluator(Evaluator):
+    """Evaluates each task on its rows, always in the same way."""
+
+    def evaluate(
+        self, model: PretrainedModel, rows: RowSource, *, keep_predictions: bool = False
+    ) -> Evaluation:
+        """Evaluate a model, which is left as it is; predictions are not kept.
+
+        The figures are those of each task, and the mean loss of all, by their weights.
+        """
+        assert isinstance(self.task, MultiTask)
+        assert isinstance(self.metric, PartMetrics)
+        assert isinstance(model, MultiTaskModel)
+        assert isinstance(rows, Mixture)
+        found = {
+            name: Evaluator(
+                self.task.part(name), self.tokenizer, self.metric.parts[name], self.precision
+            ).evaluate(model.part(name), source)
+            for name, source in rows.sources.items()
+        }
+        weights = [self.task.weights[name] for name in found]
+        losses = [one.metrics["loss"] for one in found.values()]
+        figures: dict[str, float] = {"loss": float(np.average(losses, weights=weights))}
+        for name, one in found.items():
+            figures |= {f"{name}_{key}": value for key, value in one.metrics.items()}
+        details: dict[str, Any] = {name: one.details for name, one in found.items()}
+        return Evaluation(
+            metrics=figures,
+            details=details,
+            wrong=[],
+            num_rows=sum(one.num_rows for one in found.values()),
+            num_truncated=sum(one.num_truncated for one in found.values()),
+            seconds=sum(one.seconds for one in found.values()),
+            precision=self.precision,
+        )
+
+
+def make_evaluator(task: Task, tokenizer: Tokenizer, metric: Metric, precision: str) -> Evaluator:
+    """Return what evaluates a task, or each of several tasks."""
+    kind = PartsEvaluator if isinstance(task, MultiTask) else Evaluator
+    return kind(task, tokenizer, metric, precision)
+
+
 def choose_metric(compute_metrics: object, metrics: object, task: Task) -> Metric:
     """Return what is counted: what the user brings, or the task's own.
 
@@ -54,7 +104,30 @@ def choose_metric(compute_metrics: object, metrics: object, task: Task) -> Metri
     if compute_metrics is not None and metrics is not None:
         raise ConfigError("`compute_metrics` and `metrics` are one thing; leave one out.")
     given = metrics if compute_metrics is None else compute_metrics
+    if isinstance(task, MultiTask):
+        return _metrics_by_task(given, task)
     return task.new_metrics() if given is None else as_metric(given)
+
+
+def _metrics_by_task(given: object, task: MultiTask) -> Metric:
+    """Return what is counted of each task: what the user brings for it, or the task's own.
+
+    Args:
+        given: None, or metrics by task.
+        task: The tasks.
+
+    Raises:
+        ConfigError: There is a metric for no task, or one that is no metric.
+    """
+    parts = {name: part.new_metrics() for name, part in task.parts.items()}
+    if given is None:
+        return PartMetrics(parts)
+    if not isinstance(given, Mapping) or not set(given) <= set(parts):
+        raise ConfigError(
+            f"The metrics of several tasks must be a dict by task ({', '.join(parts)}), but are "
+            f"{given!r:.80}."
+        )
+    return PartMetrics({**parts, **{name: as_metric(one) for name, one in given.items()}})
 
 
 @dataclasses.dataclass(frozen=True)

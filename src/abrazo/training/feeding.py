@@ -17,11 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from abrazo.data.dataset import Dataset
+from abrazo.data.mixture import Mixture
 from abrazo.data.rows import RowSource, as_rows
 from abrazo.data.sampling import EpochSampler
 from abrazo.data.squad import NestedQuestions
 from abrazo.errors import DataError
-from abrazo.heads.base import IGNORED_LABEL
+from abrazo.heads.masked_lm import weigh_targets
+from abrazo.heads.multi_task import weigh_parts
 from abrazo.layers.packing import PackedBatch
 from abrazo.tasks.base import Features, Task
 from abrazo.tokenization.tokenizer import Tokenizer
@@ -129,6 +131,7 @@ class Feeder:
                 with own_randomness(self.seed, epoch, start + at + first, "collate"):
                     batches += self._collate(parts, numbers, epoch)
             weigh_targets(batches)
+            weigh_parts(batches)
             yield StepRows(rows, batches)
 
     def features_of(self, numbers: Sequence[int]) -> list[Features]:
@@ -144,6 +147,8 @@ class Feeder:
         """Return a digest of what is learned from: of the first rows, and of their number."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((len(self), self.source.column_names)).encode())
+        if isinstance(self.source, Mixture):
+            digest.update(self.source.describe().encode())
         if self.keeps_features:
             for feature in self.features_of(range(min(most_rows, len(self)))):
                 digest.update(np.ascontiguousarray(feature.input_ids).tobytes())
@@ -171,7 +176,7 @@ class Feeder:
         for features in self._kept.values():
             lengths[sum(len(f.input_ids) + f.dropped for f in features)] += 1
             label = features[0].label
-            if isinstance(label, int | np.integer):
+            if isinstance(label, int | np.integer) and not features[0].part:
                 classes[int(label)] += 1
         return Summary(lengths, classes)
 
@@ -183,7 +188,11 @@ class Feeder:
             for feature in self.features_of(range(len(self))):
                 self._lengths[feature.row] += len(feature.input_ids)
         return EpochSampler(
-            num_rows=len(self), batch_size=self.batch_size, seed=self.seed, lengths=self._lengths
+            num_rows=len(self),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            lengths=self._lengths,
+            draw=self.source.order if isinstance(self.source, Mixture) else None,
         )
 
     def _features(self, order: np.ndarray, epoch: int) -> Iterator[Any]:
@@ -192,9 +201,12 @@ class Feeder:
         ahead = max(READ_AHEAD, self.batch_size * self.accumulation)
         for at in range(0, len(order), ahead):
             numbers = order[at : at + ahead].tolist()
-            new = [number for number in numbers if number not in self._kept]
-            rows = self.source.rows(new) if raw is None else [next(raw) for _ in new]
-            encoded = self._encode(rows, new)
+            if raw is None:
+                new = [number for number in dict.fromkeys(numbers) if number not in self._kept]
+                encoded = self._encode(self.source.rows(new), new)
+            else:
+                computed = {number: next(raw) for number in numbers}
+                encoded = self._encode(list(computed.values()), list(computed))
             for number in numbers:
                 yield self._kept[number] if number in self._kept else encoded[number]
 
@@ -278,19 +290,9 @@ def _as_is(row: Row) -> Row:
 
 def computes_rows(data: object, source: RowSource) -> bool:
     """Return whether the rows come from a user's `__getitem__`, not from memory."""
+    if isinstance(source, Mixture):
+        return any(computes_rows(source.given[name], part) for name, part in source.sources.items())
     is_table = isinstance(source, Dataset | NestedQuestions)
     if source is data or is_table or isinstance(data, Sequence):
         return False
     return type(data).__module__.partition(".")[0] != "datasets"
-
-
-def weigh_targets(batches: Sequence[PackedBatch]) -> None:
-    """Tell batches with two kinds of targets how many words there are to a row in the step."""
-    pairs = [batch for batch in batches if batch.next_sentence_label is not None]
-    labels = [batch.labels for batch in pairs if batch.labels is not None]
-    if len(labels) < len(batches):
-        return
-    words = sum(int((of_tokens != IGNORED_LABEL).sum()) for of_tokens in labels)
-    rows = sum(batch.layout.num_rows for batch in pairs)
-    for batch in pairs:
-        batch.targets_per_row = words / rows

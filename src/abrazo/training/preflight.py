@@ -17,6 +17,7 @@ from abrazo.data.rows import RowSource
 from abrazo.errors import AbrazoError, DataError, TrainingError
 from abrazo.heads.base import IGNORED_LABEL
 from abrazo.models.base import PretrainedModel
+from abrazo.models.multi_task import MultiTaskModel
 from abrazo.tasks.base import Features
 from abrazo.training.checkpoint import bytes_needed
 from abrazo.training.tokenised import reading_task
@@ -73,6 +74,8 @@ def _settings_problems(trainer: "Trainer") -> Iterator[str]:
         )
     if args.metric_for_best_model is not None and trainer.watch_problem:
         yield f"`metric_for_best_model`: {trainer.watch_problem}"
+    if isinstance(trainer.model, MultiTaskModel) and (trainer.loss or trainer.output_class):
+        yield "`loss` and `output_class` are for models of one task; each of several has its own."
     if not any(weight.requires_grad for weight in trainer.model.parameters()):
         yield "All weights of the model are frozen. Let some train: `model.requires_grad_(True)`."
 

@@ -7,13 +7,16 @@ from typing import Any
 import torch
 
 from abrazo.data.collate import DataCollatorForLanguageModeling
+from abrazo.data.mixture import Mixture
 from abrazo.data.rows import RowSource, as_rows
 from abrazo.errors import ConfigError, DataError
 from abrazo.models.base import PretrainedModel
+from abrazo.models.multi_task import MultiTaskModel
 from abrazo.models.sharing import with_head
 from abrazo.tasks.auto import learn_task, task_type_of
 from abrazo.tasks.base import Task
 from abrazo.tasks.masked_lm import MaskedLM
+from abrazo.tasks.multi_task import MultiTask
 from abrazo.training.collating import CollatedTask, Collator
 from abrazo.training.tokenised import learns_per_token
 
@@ -75,6 +78,8 @@ def settle_task(
         ConfigError: No task is known for the model's head, or it is another one than asked for.
         DataError: The rows do not have what the task reads.
     """
+    if isinstance(model, MultiTaskModel) and not isinstance(task, Task):
+        return _settle_parts(model, source, collator)
     if collator is not None:
         inner = task if isinstance(task, Task) else _task_of_head(model, task)
         return CollatedTask(inner, collator, per_token=learns_per_token(model))
@@ -84,6 +89,21 @@ def settle_task(
     if source is None or "input_ids" in source.column_names:
         return kind.of_model(model)
     return learn_task(kind, source, kind.known_settings(model, source.column_names))
+
+
+def _settle_parts(
+    model: MultiTaskModel, source: RowSource | None, collator: Collator | None
+) -> MultiTask:
+    """Return the tasks of a model's parts, each settled by its own rows."""
+    if collator is not None:
+        raise ConfigError("`data_collator` reads the rows of one task, but the model has several.")
+    rows, weights = {}, None
+    if isinstance(source, Mixture):
+        rows, weights = source.sources, source.weights
+    parts = {
+        name: settle_task(None, model.part(name), rows.get(name), None) for name in model.names
+    }
+    return MultiTask(parts, weights)
 
 
 def _task_of_head(model: PretrainedModel, task: type[Task] | None) -> Task | None:

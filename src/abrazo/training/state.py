@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from abrazo.errors import CheckpointError
+from abrazo.training.stepping import StepResult
 
 LogEntry = dict[str, Any]
 
@@ -36,6 +37,9 @@ class TrainerState:
     """Sum of the mean losses of the steps since the last log entry."""
     window_steps: int = 0
     """Steps since the last log entry."""
+    window_parts: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    """Where several tasks are learned: of each, the sum and the number of the losses of its
+    targets since the last log entry."""
     log_history: list[LogEntry] = dataclasses.field(default_factory=list)
     """All log entries."""
     best_metric: float | None = None
@@ -57,6 +61,35 @@ class TrainerState:
     def train_loss(self) -> float:
         """Mean of the losses of all steps, also those before the run was resumed."""
         return self.loss_sum / self.global_step if self.global_step else 0.0
+
+    def count_step(self, result: StepResult, rows: int, rows_of_epoch: int) -> None:
+        """Count a step of the optimizer.
+
+        Args:
+            result: What the step came to.
+            rows: Rows it has learned from.
+            rows_of_epoch: Rows of a whole epoch.
+        """
+        self.global_step += 1
+        self.rows_in_epoch += rows
+        self.epoch = self.epoch_number + self.rows_in_epoch / rows_of_epoch
+        self.num_rows_seen += rows
+        self.num_tokens_seen += result.num_tokens
+        self.skipped_steps += result.was_passed
+        self.loss_sum += result.loss
+        self.window_loss += result.loss
+        self.window_steps += 1
+        for name, (total, count) in result.parts.items():
+            known = self.window_parts.get(name, [0.0, 0.0])
+            self.window_parts[name] = [known[0] + total, known[1] + count]
+
+    def take_window(self) -> dict[str, float]:
+        """Return the mean losses since the last log entry, and begin anew."""
+        losses = {"loss": self.window_loss / max(1, self.window_steps)}
+        for name, (total, count) in self.window_parts.items():
+            losses[f"loss_{name}"] = total / max(1, count)
+        self.window_loss, self.window_steps, self.window_parts = 0.0, 0, {}
+        return losses
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON can hold them; figures that are no number become null."""

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from abrazo.errors import TrainingError
+from abrazo.heads.base import Loss
 from abrazo.layers.layout import Layout
-from abrazo.layers.packing import PackedBatch
+from abrazo.layers.packing import PackedBatch, join_parts
 from abrazo.models.base import PretrainedModel
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.loss_scale import LossScale
@@ -40,6 +41,9 @@ class StepResult:
     """Tokens of all batches."""
     was_passed: bool
     """Whether fp16 overflowed, so that the weights were left as they are."""
+    parts: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    """Where several tasks are learned: of each, the sum of the losses of its targets and their
+    number."""
 
 
 class Stepper:
@@ -84,32 +88,35 @@ class Stepper:
         """
         self.model.train()
         self.optimizer.zero_grad()
-        sums = torch.stack([self._backward(batch) for batch in batches])  # (batches, 2)
-        totals, counts = sums.cpu().unbind(1)
+        losses = [self._backward(batch) for batch in batches]
+        totals, counts = torch.stack([_figures(loss) for loss in losses]).cpu().unbind(1)
         total, count = float(totals.sum()), float(counts.sum())
         if not math.isfinite(total):
             bad = [b for b, value in zip(batches, totals, strict=True) if not value.isfinite()]
             raise TrainingError(self._blame("The loss", total, bad, origin))
+        result = StepResult(
+            total / max(count, 1), 0.0, _num_tokens(batches), was_passed=True, parts=_parts(losses)
+        )
         if count == 0:
-            return StepResult(0.0, 0.0, _num_tokens(batches), was_passed=True)
+            return result
         norm = self.optimizer.gradient_norm() / (count * self.scale.factor)
         divisor = count * self.scale.factor
+        result = dataclasses.replace(result, gradient_norm=norm)
         if self.scale.overflowed(norm):
-            return StepResult(total / count, norm, _num_tokens(batches), was_passed=True)
+            return result
         if not math.isfinite(norm):
             raise TrainingError(self._blame("The gradient", norm, batches, origin))
         clip = min(1.0, self.max_norm / (norm + _CLIP_GUARD)) if self.max_norm else 1.0
         self.optimizer.step(learning_rate, scale=clip / divisor)
-        return StepResult(total / count, norm, _num_tokens(batches), was_passed=False)
+        return dataclasses.replace(result, was_passed=False)
 
-    def _backward(self, batch: PackedBatch) -> Tensor:
-        """Add a batch's gradients; return its loss and number of targets (2,) in fp64."""
+    def _backward(self, batch: PackedBatch) -> Loss:
+        """Add a batch's gradients; return its loss, without them."""
         placed = self.strategy.place_batch(batch)
         with self.strategy.autocast():
             loss = self.objective(self.model, placed)
         (loss.total * self.scale.factor).backward()
-        total = loss.total.detach().double()
-        return torch.stack([total, torch.as_tensor(loss.count, device=total.device).double()])
+        return loss.detach()
 
     def _blame(
         self,
@@ -166,12 +173,33 @@ class Stepper:
         self.optimizer.load_state_tensors(left)
 
 
+def _figures(loss: Loss) -> Tensor:
+    """Return the sum of a loss and its number of targets (2,) in fp64."""
+    total = loss.total.detach().double()
+    return torch.stack([total, torch.as_tensor(loss.count, device=total.device).double()])
+
+
+def _parts(losses: Sequence[Loss]) -> dict[str, tuple[float, float]]:
+    """Return sum and number of targets of each part of some losses, by name."""
+    found: dict[str, list[Tensor]] = {}
+    for loss in losses:
+        for name, part in loss.parts.items():
+            found.setdefault(name, []).append(_figures(part))
+    sums = {name: torch.stack(figures).sum(0).cpu() for name, figures in found.items()}
+    return {name: (float(total), float(count)) for name, (total, count) in sums.items()}
+
+
 def _num_tokens(batches: Sequence[PackedBatch]) -> int:
     return sum(batch.layout.num_tokens for batch in batches)
 
 
 def _single_rows(batch: PackedBatch) -> Iterator[tuple[int, PackedBatch]]:
     """Yield each row of a batch as a batch of its own, with its number."""
+    if batch.parts:
+        for name, part in batch.parts.items():
+            for number, single in _single_rows(part):
+                yield number, join_parts({name: single})
+        return
     offsets = batch.layout.offsets.tolist()
     sizes = {batch.layout.num_tokens: "token", batch.layout.num_rows: "row"}  # rows go first
     for place, (start, end) in enumerate(itertools.pairwise(offsets)):
