@@ -42,7 +42,12 @@ class Row:
     _FIELD = r"(?P<field>(?:\.\w+)?)"
 
     def __init__(
-        self, ours: str, *theirs: str, shares: Sequence[int] = (), form: Form | None = None
+        self,
+        ours: str,
+        *theirs: str,
+        shares: Sequence[int] = (),
+        form: Form | None = None,
+        zero_if_absent: bool = False,
     ) -> None:
         """Join names.
 
@@ -51,11 +56,13 @@ class Row:
             theirs: Their name, or those of the tensors that are joined into ours.
             shares: How high the joined tensors are in relation to each other; equally by default.
             form: How their tensor becomes ours, where it is a single one.
+            zero_if_absent: Whether files without it mean zeros.
         """
         self.ours = ours
         self.theirs = theirs
         self.shares = tuple(shares) or (1,) * len(theirs)
         self.form = form
+        self.zero_if_absent = zero_if_absent
         pattern = re.sub(r"\\\{([ij])\\\}", r"(?P<\1>\\d+)", re.escape(ours))
         self._pattern = re.compile(pattern + self._FIELD)
 
@@ -72,8 +79,13 @@ class Row:
 
     def under(self, ours: str, theirs: str) -> "Row":
         """Return this row with a prefix put before the names on either side."""
-        names = (theirs + name for name in self.theirs)
-        return type(self)(ours + self.ours, *names, shares=self.shares, form=self.form)
+        return type(self)(
+            ours + self.ours,
+            *(theirs + name for name in self.theirs),
+            shares=self.shares,
+            form=self.form,
+            zero_if_absent=self.zero_if_absent,
+        )
 
     def split(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """Return the parts of our tensor, as views, that files hold one by one."""

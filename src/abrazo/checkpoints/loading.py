@@ -55,6 +55,8 @@ class Expectations:
     """Parts of the model, by our names, that may be absent as a whole and then start new."""
     elsewhere: tuple[str, ...]
     """Prefixes of tensors that belong to other heads or are no weights, and may be left alone."""
+    aliases: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Other names, without the prefix, of tensors that files may have under one of them alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Match:
     weights: Weights
     """The tensors of a model folder."""
     sources: Mapping[str, Sequence[str]]
-    """The files' names for each tensor of ours that they fill; several are joined."""
+    """The files' names for each tensor of ours that they fill; several are joined, and without any
+    the tensor is zero."""
     key_map: KeyMap
     """The names of either side, and what form files have."""
     new_parts: list[str]
@@ -79,7 +82,10 @@ class Match:
         """
         broken = []
         for ours, tensor in model.named_parameters():
-            if names := self.sources.get(ours):
+            names = self.sources.get(ours)
+            if names is not None and not names:
+                tensor.zero_()
+            elif names:
                 self._copy(ours, names, tensor)
                 if not _is_finite(tensor):
                     broken.append(f"NaN or infinite    {ours}")
@@ -134,6 +140,10 @@ def match_weights(
         CheckpointError: Something is missing, unknown or of another shape; all of it is listed.
     """
     found = {_plain(name, expectations.prefix): name for name in weights.names()}
+    for name, others in expectations.aliases.items():
+        there = [found[other] for other in others if other in found]
+        if there and name not in found:
+            found[name] = there[0]
     wanted = {
         ours: [found.get(_plain(name, expectations.prefix)) for name in key_map.names_for(ours)]
         for ours, _ in model.named_parameters()
@@ -141,7 +151,7 @@ def match_weights(
     new_parts = [
         part
         for part in expectations.optional
-        if (inside := [ours for ours in wanted if ours.startswith(part + ".")])
+        if (inside := [ours for ours in wanted if _is_inside(ours, part, key_map)])
         and (part in start_new or all(name is None for ours in inside for name in wanted[ours]))
     ]
     problems: list[str] = []
@@ -149,10 +159,12 @@ def match_weights(
     sources: dict[str, list[str]] = {}
     for ours, tensor in model.named_parameters():
         names = wanted[ours]
+        row, _ = key_map.row_for(ours)
         used.update(name for name in names if name is not None)
         if ours.startswith(tuple(part + "." for part in new_parts)):
             continue
-        problems += _problems(ours, tensor, key_map.row_for(ours)[0], names, weights)
+        if not row.zero_if_absent or any(names):
+            problems += _problems(ours, tensor, row, names, weights)
         sources[ours] = [name for name in names if name is not None]
     left = sorted(set(weights.names()) - used)
     unknown = [name for name in left if not _is_elsewhere(name, expectations)]
@@ -166,6 +178,11 @@ def match_weights(
     if unused:
         logger.info("%s: %d tensors of other heads are not used.", weights.path, len(unused))
     return Match(weights, sources, key_map, new_parts)
+
+
+def _is_inside(ours: str, part: str, key_map: KeyMap) -> bool:
+    """Tell whether a tensor is one that a part cannot be without."""
+    return ours.startswith(part + ".") and not key_map.row_for(ours)[0].zero_if_absent
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from abrazo.checkpoints.folder import open_weights
 from abrazo.checkpoints.jsonfile import read_json_object, write_json
-from abrazo.checkpoints.loading import Expectations, load_weights
+from abrazo.checkpoints.loading import load_weights
 from abrazo.checkpoints.safetensors import open_tensors, save_tensors
 from abrazo.errors import CheckpointError, ConfigError, did_you_mean
 from abrazo.layers.linear import Linear
@@ -270,8 +270,7 @@ def load_adapted_weights(model: PretrainedModel, folder: Path) -> None:
     for name, layer in layers.items():
         _put(model, name, layer.without())
     try:
-        expectations = Expectations(model.family.prefix, (), model.family.left_alone)
-        load_weights(model, open_weights(folder), model.key_map(), expectations)
+        load_weights(model, open_weights(folder), model.key_map(), model.family.expectations())
         found = {name: layer.weight.detach().clone() for name, layer in layers.items()}
     finally:
         with torch.no_grad():

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abrazo.checkpoints.keymap import KeyMap, Row, SameNames
+from abrazo.checkpoints.loading import Expectations
 from abrazo.errors import ConfigError
 from abrazo.heads.base import Head
 from abrazo.layers.cache import Cache
@@ -141,6 +142,8 @@ class Family:
     """The heads that models of this family can have."""
     elsewhere: tuple[str, ...]
     """Prefixes of tensors in files that may be left alone: other heads, buffers."""
+    aliases: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Names, theirs without the prefix, of tensors that files may have under another one alone."""
 
     @property
     def name(self) -> str:
@@ -151,6 +154,14 @@ class Family:
     def left_alone(self) -> tuple[str, ...]:
         """Prefixes of tensors in files that are no concern of a model: `elsewhere`, own heads."""
         return (*self.elsewhere, OWN_HEAD)
+
+    def expectations(self, *optional: str) -> Expectations:
+        """Return what is known about files of the family.
+
+        Args:
+            optional: Parts, by our names, that may be absent as a whole.
+        """
+        return Expectations(self.prefix, optional, self.left_alone, self.aliases)
 
     def key_map(self, config: ModelConfig, head: str) -> KeyMap:
         """Return the whole key map of a model with that head, or of the bare backbone for `""`."""
