@@ -52,12 +52,30 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 class FeedForward(nn.Module):
     """Two products with an activation in between, each token by itself."""
 
-    def __init__(self, width: int, middle_width: int, activation_name: str) -> None:
+    def __init__(
+        self,
+        width: int,
+        middle_width: int,
+        activation_name: str,
+        *,
+        bias: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        """Build new weights.
+
+        Args:
+            width: E.
+            middle_width: M.
+            activation_name: Activation in between.
+            bias: Whether the products have a bias.
+            dropout: Share dropped in the middle.
+        """
         super().__init__()
         self.activation_name = activation_name
         self.activation = activation(activation_name)
-        self.up = Linear(width, middle_width)
-        self.down = Linear(middle_width, width)
+        self.up = Linear(width, middle_width, bias=bias)
+        self.dropout = Dropout(dropout)
+        self.down = Linear(middle_width, width, bias=bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Turn (T, E) into (T, E)."""
@@ -65,7 +83,7 @@ class FeedForward(nn.Module):
             middle = self.up.forward_activated(hidden, self.activation_name)  # (T, M)
         else:
             middle = self.activation(self.up(hidden))  # (T, M)
-        return self.down(middle)  # type: ignore[no-any-return]
+        return self.down(self.dropout(middle))  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         """Return the activation's name, for `print(model)`."""

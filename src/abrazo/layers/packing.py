@@ -45,6 +45,8 @@ class PackedBatch:
     Labels are then those of the parts."""
     source: "PackedBatch | None" = None
     """What an encoder reads, in models with a decoder that reads this batch; as many rows."""
+    encoded: Tensor | None = None
+    """(T, width) what an encoder has made of these tokens, where it has read them already."""
     past: Cache | None = None
     """What the rows hold already, in models that go on word by word."""
 

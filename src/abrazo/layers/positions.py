@@ -165,11 +165,19 @@ def two_sided_buckets(distance: Tensor, num_buckets: int = 32, farthest: int = 1
     have a bucket each, farther ones share buckets that grow with the logarithm.
     """
     half = num_buckets // 2
-    exact = half // 2
-    away = distance.abs()
-    steps = (away.float() / exact).log() / math.log(farthest / exact) * (half - exact)
-    shared = (exact + steps.clamp(min=0).long()).clamp(max=half - 1)
-    return torch.where(away < exact, away, shared) + (distance < 0) * half
+    return one_sided_buckets(distance.abs(), half, farthest) + (distance < 0) * half
+
+
+def one_sided_buckets(distance: Tensor, num_buckets: int = 32, farthest: int = 128) -> Tensor:
+    """Return a bucket from 0 for each distance; the keys that follow have that of no distance.
+
+    Source: as for `two_sided_buckets`.
+    """
+    exact = num_buckets // 2
+    away = distance.clamp(min=0)
+    steps = (away.float() / exact).log() / math.log(farthest / exact) * (num_buckets - exact)
+    shared = (exact + steps.clamp(min=0).long()).clamp(max=num_buckets - 1)
+    return torch.where(away < exact, away, shared)
 
 
 def signed_buckets(distance: Tensor, num_buckets: int, farthest: int) -> Tensor:
