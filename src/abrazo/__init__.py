@@ -50,6 +50,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     "abrazo.tokenization.bert": ("BertTokenizer",),
     "abrazo.tokenization.tokenizer": ("Tokenizer",),
     "abrazo.tokenization.training": ("train_tokenizer",),
+    "abrazo.heads.base": ("Head", "Loss"),
     "abrazo.heads.outputs": (
         "BackboneOutput",
         "MaskedLMOutput",
@@ -62,6 +63,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     ),
     "abrazo.models.base": ("PretrainedModel",),
     "abrazo.models.config": ("ModelConfig",),
+    "abrazo.models.family": ("Backbone", "Family", "HeadPlan"),
     "abrazo.models.auto": (
         "AutoConfig",
         "AutoModel",
@@ -191,7 +193,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
         "SpanMetrics",
     ),
     "abrazo.tasks.auto": ("TASKS",),
-    "abrazo.tasks.base": ("Task", "TaskSettings"),
+    "abrazo.tasks.base": ("Features", "Task", "TaskSettings"),
     "abrazo.tasks.sentence_similarity": ("SentenceSimilarity",),
     "abrazo.tasks.similarity_rows": ("SentenceSimilaritySettings",),
     "abrazo.tasks.text_classification": ("TextClassification", "TextClassificationSettings"),

@@ -23,6 +23,8 @@ from abrazo.errors import HubError as HubError
 from abrazo.errors import MissingExtraError as MissingExtraError
 from abrazo.errors import TokenizerError as TokenizerError
 from abrazo.errors import TrainingError as TrainingError
+from abrazo.heads.base import Head as Head
+from abrazo.heads.base import Loss as Loss
 from abrazo.heads.outputs import BackboneOutput as BackboneOutput
 from abrazo.heads.outputs import MaskedLMOutput as MaskedLMOutput
 from abrazo.heads.outputs import ModelOutput as ModelOutput
@@ -121,6 +123,9 @@ from abrazo.models.electra import (
 )
 from abrazo.models.electra import ElectraForTokenClassification as ElectraForTokenClassification
 from abrazo.models.electra import ElectraModel as ElectraModel
+from abrazo.models.family import Backbone as Backbone
+from abrazo.models.family import Family as Family
+from abrazo.models.family import HeadPlan as HeadPlan
 from abrazo.models.freezing import freeze as freeze
 from abrazo.models.gte import GteConfig as GteConfig
 from abrazo.models.gte import GteForMaskedLM as GteForMaskedLM
@@ -178,6 +183,7 @@ from abrazo.models.xlm_roberta import (
 )
 from abrazo.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from abrazo.tasks.auto import TASKS as TASKS
+from abrazo.tasks.base import Features as Features
 from abrazo.tasks.base import Task as Task
 from abrazo.tasks.base import TaskSettings as TaskSettings
 from abrazo.tasks.sentence_similarity import SentenceSimilarity as SentenceSimilarity

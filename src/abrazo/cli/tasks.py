@@ -37,6 +37,8 @@ def add_own_task(app: App, reference: str, make: MakeCommand) -> None:
         ConfigError: The file or the class in it cannot be used.
     """
     kind = task_type(reference)
+    if reference in app:  # from an earlier call in this process; the file may be another since
+        del app[reference]
     app.command(make(kind), name=reference, help=_help(kind))
 
 

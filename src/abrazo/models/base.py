@@ -406,7 +406,6 @@ class PretrainedModel(nn.Module):
         )
         model = model.to(dtype)._with_memory(place, is_new="head" in match.new_parts)
         model._tie_weights()
-        match.fill(model)
         for part in match.new_parts:
             init_weights(model.get_submodule(part), config.initializer_range)
             logger.warning(
@@ -415,6 +414,7 @@ class PretrainedModel(nn.Module):
                 part,
                 name_or_path,
             )
+        match.fill(model)  # last, because a new head may share weights that the files have
         model.source = folder
         if (folder / ABRAZO_FILE).exists() and "head" not in match.new_parts:
             model.task_settings = read_json_object(folder / ABRAZO_FILE)
@@ -423,7 +423,7 @@ class PretrainedModel(nn.Module):
     def _with_memory(self, place: torch.device, *, is_new: bool) -> Self:
         """Return a model on the meta device as one with memory, which is empty but for two things.
 
-        Buffers, which no file holds, and a head that starts new have the values they are built with.
+        Buffers, which no file holds, and a head that starts new have the values they begin with.
         """
         if not is_new and next(self.buffers(), None) is None:
             return self.to_empty(device=place)

@@ -102,6 +102,18 @@ class ModelConfig(Config):
         """Whether the labels are names someone chose, not `LABEL_0`, `LABEL_1`, ..."""
         return any(label != f"LABEL_{i}" for i, label in self.id2label.items())
 
+    @property
+    def width(self) -> int:
+        """Width of a token's vector, which families call by different names.
+
+        Raises:
+            ConfigError: It has another name yet; a family then defines `width` itself.
+        """
+        for name in ("hidden_size", "dim", "d_model"):
+            if hasattr(self, name):
+                return int(getattr(self, name))
+        raise ConfigError(f"`{type(self).__name__}` must define `width`, that of a token's vector.")
+
     def with_labels(self, labels: Sequence[str]) -> Self:
         """Return a copy with these labels."""
         return self.replace(id2label=dict(enumerate(labels)))

@@ -25,7 +25,6 @@ from abrazo.models.base import MAX_SHARD_SIZE, PretrainedModel
 from abrazo.models.sentence_files import (
     WEIGHTS_FILE,
     SentenceRecipe,
-    hidden_width,
     read_recipe,
     write_recipe,
 )
@@ -85,7 +84,7 @@ class SentenceModel(PretrainedModel):
         """Width of the vectors."""
         if self.recipe.projections:
             return self.recipe.projections[-1].out_width
-        return len(self.recipe.poolings) * hidden_width(self.config)
+        return len(self.recipe.poolings) * self.config.width
 
     def change_recipe(self, **changes: Any) -> None:
         """Change how tokens become a vector, where the weights stay what they are.
@@ -116,7 +115,7 @@ class SentenceModel(PretrainedModel):
         """
         self._bare().save_pretrained(folder, max_shard_size=max_shard_size)
         recipe = dataclasses.replace(self.recipe, max_length=self.text_length)
-        places = write_recipe(Path(folder), recipe, hidden_width(self.config))
+        places = write_recipe(Path(folder), recipe, self.config.width)
         for projection, place in zip(self.head.projections, places, strict=True):
             tensors = {name: weight.detach() for name, weight in projection.named_parameters()}
             save_tensors(tensors, place / WEIGHTS_FILE)

@@ -25,7 +25,6 @@ from abrazo.checkpoints.safetensors import save_tensors
 from abrazo.checkpoints.temporary import atomic_file
 from abrazo.errors import CheckpointError
 from abrazo.heads.similarity import ProjectionPlan
-from abrazo.models.config import ModelConfig
 
 logger = logging.getLogger("abrazo")
 
@@ -187,12 +186,6 @@ def copy_recipe(source: Path, folder: Path, width: int) -> None:
     weights = [open_weights(source / place) for place in recipe.projection_folders]
     for place, kept in zip(write_recipe(folder, recipe, width), weights, strict=True):
         save_tensors({name: kept.tensor(name) for name in kept.names()}, place / WEIGHTS_FILE)
-
-
-def hidden_width(config: ModelConfig) -> int:
-    """Return the width of a token's vector, which families call by different names."""
-    names = ("hidden_size", "dim", "d_model")
-    return next(int(getattr(config, name)) for name in names if hasattr(config, name))
 
 
 # Reading ---------------------------------------------------------------------------------------
