@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
 from abrazo.errors import ConfigError, TokenizerError
+from abrazo.tokenization.chat import Chats
 from abrazo.tokenization.encoding import BatchEncoding, TensorType
 from abrazo.tokenization.inputs import Text, Texts, read_texts, require_texts
 from abrazo.tokenization.languages import Sides
@@ -31,7 +32,7 @@ from abrazo.tokenization.windows import EncodedWindows, WindowEncoder
 logger = logging.getLogger("abrazo")
 
 
-class Tokenizer(Sides):
+class Tokenizer(Sides, Chats):
     """Turns texts into ids and back.
 
     Made by `from_pretrained` or `from_folder`, or around a `tokenizers.Tokenizer` of one's own.
