@@ -23,6 +23,7 @@ from abrazo.checkpoints.keymap import KeyMap
 from abrazo.checkpoints.loading import load_weights, match_weights
 from abrazo.errors import ConfigError, DataError, TokenizerError
 from abrazo.heads.base import Encoded, Head, Loss
+from abrazo.heads.causal_lm import CausalLMHead
 from abrazo.heads.outputs import BackboneOutput, ModelOutput
 from abrazo.hub.resolve import find_model
 from abrazo.layers.cache import Cache
@@ -83,6 +84,7 @@ class PretrainedModel(nn.Module):
         self.source: Path | None = None
         """The folder it was loaded from."""
         self._tokenizer: Tokenizer | None = None
+        self._generation_config: Any = None
         self._word_heads: list[Head] = []  # in a list, so that it is no part of the model
         self._tie_weights()
         init_weights(self, config.initializer_range)
@@ -340,6 +342,48 @@ class PretrainedModel(nn.Module):
         """
         return _above("inference.embedding").similarity(self, first, second, **options)
 
+    # Writing texts -------------------------------------------------------------------------
+
+    @property
+    def generation_config(self) -> Any:
+        """The options of `generate`, a `GenerationConfig`, read when first asked for.
+
+        Raises:
+            CheckpointError: The folder's `generation_config.json` is damaged.
+            ConfigError: It has an option of the wrong type or value.
+        """
+        if self._generation_config is None:
+            fields = {**self.config.extra, **self.config.to_dict()}
+            kind = _above("generation.config").GenerationConfig
+            self._generation_config = kind.of_model(self.source, fields)
+        return self._generation_config
+
+    @generation_config.setter
+    def generation_config(self, config: Any) -> None:
+        self._generation_config = config
+
+    def generate(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Write texts word by word; see `abrazo.generation.generate.generate`.
+
+        Args:
+            input_ids: (B, S) prompts, or what the encoder reads in models that have one.
+            attention_mask: (B, S) with 1 at tokens and 0 at padding.
+            options: As of that function: `streamer`, `generation_config`, and the fields of
+                `GenerationConfig`, such as `max_new_tokens`, `num_beams` and `do_sample`.
+
+        Returns:
+            (B * num_return_sequences, columns) ids, padded on the right.
+        """
+        written: Tensor = _above("generation.generate").generate(
+            self, input_ids, attention_mask, **options
+        )
+        return written
+
     # Loading and saving -----------------------------------------------------------------
 
     @classmethod
@@ -459,6 +503,8 @@ class PretrainedModel(nn.Module):
             (target / ABRAZO_FILE).unlink(missing_ok=True)
         if tokenizer is not None:
             tokenizer.save_pretrained(target)
+        if isinstance(self.head, CausalLMHead):
+            self.generation_config.save(target)
         if adapted_layers(self):
             _above("models.adapters").save_adapter(self, target / ADAPTER_FOLDER)
         if not self.head_name and self.source is not None:

@@ -1,0 +1,170 @@
+"""`model.generate`: padded ids in, padded ids out, as in `transformers`.
+
+Shapes: B rows, S padded columns, N texts for each row.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from abrazo.errors import ConfigError, DataError
+from abrazo.generation.config import GenerationConfig
+from abrazo.generation.decoding import decoder_start, generate_rows, plan_for
+from abrazo.generation.logits import AllowedTokens
+from abrazo.generation.settling import Plan
+from abrazo.generation.streaming import Streamer, put_tokens, stream_tokens
+from abrazo.heads.causal_lm import Seq2SeqLMHead
+from abrazo.layers.packing import Padding
+from abrazo.models.base import PretrainedModel
+from abrazo.tokenization.tokenizer import Tokenizer
+
+
+def generate(
+    model: PretrainedModel,
+    input_ids: Tensor | None = None,
+    attention_mask: Tensor | None = None,
+    *,
+    streamer: Streamer | None = None,
+    generation_config: GenerationConfig | None = None,
+    decoder_input_ids: Tensor | None = None,
+    tokenizer: Tokenizer | None = None,
+    prefix_allowed_tokens_fn: AllowedTokens | None = None,
+    **options: Any,
+) -> Tensor:
+    """Write texts.
+
+    Args:
+        model: A model that guesses the next word.
+        input_ids: (B, S) prompts, padded on either side; or what the encoder reads, in models that
+            have one. None starts one row with `bos_token_id`.
+        attention_mask: (B, S) with 1 at tokens and 0 at padding; None takes `pad_token_id` as
+            padding, unless it also ends rows.
+        streamer: Gets the prompt, and each token as soon as it is there.
+        generation_config: Options; those that are not set are the model's own.
+        decoder_input_ids: (B, S') what the decoder goes on from, in models with an encoder; the
+            token it starts with is put before where it is missing.
+        tokenizer: To see `stop_strings`.
+        prefix_allowed_tokens_fn: From the number of a row and its tokens to those that may follow.
+        options: Fields of `GenerationConfig`, which win over `generation_config`.
+
+    Returns:
+        (B * N, columns) ids: the prompts as they were given, then what was written, padded on the
+        right; the texts of a row follow each other. What the decoder started with, in models with
+        an encoder.
+
+    Raises:
+        ConfigError: The model does not generate, or options are unknown or contradict each other.
+        DataError: Shapes do not fit each other, or a row has no token.
+    """
+    config = (generation_config or GenerationConfig()).replace(**options)
+    streams = streamer is not None
+    plan = plan_for(model, config, tokenizer=tokenizer, streams=streams)
+    config = config.replace(seed=plan.seed)
+    has_encoder = isinstance(model.head, Seq2SeqLMHead)
+    if not has_encoder and decoder_input_ids is not None:
+        raise DataError(f"{type(model).__name__} has no encoder; give the prompt as `input_ids`.")
+    read = _given(input_ids, attention_mask, plan, model)
+    prompts = _decoder_prompts(decoder_input_ids, plan, len(read.rows)) if has_encoder else read
+    sources = read.rows if has_encoder else None
+    if streamer is not None:
+        if len(prompts.rows) > 1:
+            raise ConfigError(f"A stream has one row at a time, but there are {len(prompts.rows)}.")
+        tokens = stream_tokens(
+            model,
+            prompts.rows[0],
+            config,
+            source=None if sources is None else sources[0],
+            tokenizer=tokenizer,
+            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+        )
+        written = [np.array(put_tokens(streamer, prompts.rows[0], tokens))]
+    else:
+        found = generate_rows(
+            model,
+            prompts.rows,
+            config,
+            sources=sources,
+            tokenizer=tokenizer,
+            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+        )
+        written = [text.ids for text in found]
+    return _joined(prompts.columns, written, plan.pad_id).to(model.device)
+
+
+class _Given:
+    """Padded rows of a caller."""
+
+    def __init__(self, columns: np.ndarray, mask: np.ndarray) -> None:
+        self.columns = columns
+        """(B, S) as they were given."""
+        self.rows: Sequence[np.ndarray] = [
+            row[kept] for row, kept in zip(columns, mask, strict=True)
+        ]
+        """The tokens of each row."""
+
+
+def _given(
+    input_ids: Tensor | None, attention_mask: Tensor | None, plan: Plan, model: PretrainedModel
+) -> _Given:
+    """Take the caller's rows apart."""
+    if input_ids is None:
+        start = plan.config.bos_token_id
+        if start is None or isinstance(model.head, Seq2SeqLMHead):
+            raise DataError(
+                f"{type(model).__name__} needs `input_ids`; there is no `bos_token_id` to start "
+                "with."
+                if start is None
+                else f"{type(model).__name__} needs `input_ids` for its encoder."
+            )
+        input_ids = torch.tensor([[start]])
+    if input_ids.dim() not in (1, 2) or input_ids.numel() == 0:
+        shape = tuple(input_ids.shape)
+        raise DataError(f"`input_ids` must have the shape (rows, columns), but has {shape}.")
+    ids = torch.atleast_2d(input_ids)
+    if attention_mask is None:
+        attention_mask = _mask_of(ids, plan)
+    mask = torch.atleast_2d(attention_mask)
+    padding = Padding(mask)
+    padding.pack(ids)  # refuses shapes that differ
+    return _Given(ids.cpu().numpy(), padding.kept.cpu().numpy())
+
+
+def _mask_of(ids: Tensor, plan: Plan) -> Tensor:
+    """Tell tokens from padding, where the caller does not."""
+    pad = plan.config.pad_token_id
+    is_padding = ids == (-1 if pad is None else pad)
+    if pad in plan.end_ids or is_padding.all(1).any():
+        return torch.ones_like(ids)
+    return (~is_padding).long()
+
+
+def _decoder_prompts(decoder_input_ids: Tensor | None, plan: Plan, num_rows: int) -> _Given:
+    """Return what the decoders go on from, with the token they start with.
+
+    Raises:
+        ConfigError: It is not known what the decoder starts with.
+        DataError: There are not as many rows as the encoder reads.
+    """
+    start = decoder_start(plan)
+    if decoder_input_ids is None:
+        ids = np.full((num_rows, 1), start, dtype=np.int64)
+    else:
+        ids = torch.atleast_2d(decoder_input_ids).cpu().numpy()
+        if len(ids) != num_rows:
+            raise DataError(f"`decoder_input_ids` has {len(ids)} rows, `input_ids` {num_rows}.")
+        if (ids[:, 0] != start).all():
+            ids = np.concatenate([np.full((num_rows, 1), start, dtype=np.int64), ids], axis=1)
+    return _Given(ids, np.ones(ids.shape, dtype=bool))
+
+
+def _joined(prompts: np.ndarray, written: Sequence[np.ndarray], pad: int) -> Tensor:
+    """Put what was written behind the prompts, and pad."""
+    longest = max(len(ids) for ids in written)
+    behind = np.full((len(written), longest), pad, dtype=np.int64)
+    for row, ids in zip(behind, written, strict=True):
+        row[: len(ids)] = ids
+    before = prompts.repeat(len(written) // len(prompts), axis=0)
+    return torch.from_numpy(np.concatenate([before, behind], axis=1))
