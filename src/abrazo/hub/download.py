@@ -16,7 +16,10 @@ from typing import Generic, TypeVar
 
 from abrazo.errors import HubError
 
-SAFE_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "README.md")
+SAFE_FILES = (
+    *("*.json", "*.txt", "*.model", "*.spm", "chat_template.jinja"),
+    *("*.safetensors", "README.md"),
+)
 """What is fetched of a model: data that no reader executes."""
 
 NEVER_FETCHED = tuple(

@@ -23,9 +23,10 @@ import numpy as np
 from abrazo.errors import DataError
 from abrazo.metrics.base import Array, Better, FloatArray, Metric, State, require_fit, require_rows
 
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+"""Characters of scripts that write no spaces: each is taken as a word."""
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _KINDS = ("has_answer", "no_answer")
@@ -121,7 +122,7 @@ def _f1(given: str, right: str) -> float:
     said, wanted = _normal(given, right), _normal(right, right)
     if not said or not wanted:
         return float(said == wanted)
-    if _UNSPACED.search(right):
+    if UNSPACED.search(right):
         shared = _longest_shared(said, wanted)
     else:
         shared = sum((Counter(said) & Counter(wanted)).values())
@@ -130,7 +131,7 @@ def _f1(given: str, right: str) -> float:
 
 def _normal(text: str, right: str) -> list[str]:
     """Return the words of an answer as it is compared with a right one."""
-    if _UNSPACED.search(right):
+    if UNSPACED.search(right):
         bare = "".join(char for char in text.lower() if not _is_punctuation(char))
         return list(_mixed_words(bare))
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
@@ -144,7 +145,7 @@ def _mixed_words(text: str) -> Iterable[str]:
     """Yield characters of scripts without spaces, and words of others."""
     for word in text.split():
         end = 0
-        for found in _UNSPACED.finditer(word):
+        for found in UNSPACED.finditer(word):
             if found.start() > end:
                 yield word[end : found.start()]
             yield found.group()
