@@ -7,7 +7,7 @@ import pytest
 
 from abrazo.data.dataset import Dataset
 from abrazo.errors import ConfigError, DataError
-from abrazo.training import fit as fitting
+from abrazo.training import held_out as held_out_rows
 from abrazo.training.fit import fit
 from abrazo.training.trainer import Trainer
 from helpers.tiny import tiny_folder, tiny_rows
@@ -93,7 +93,7 @@ def test_selected_rows_keep_their_origin() -> None:
     from abrazo.data.rows import RowSource, as_rows
 
     source = as_rows(tiny_rows(30))
-    train, held_out = fitting._hold_out(source, seed=3)
+    train, held_out = held_out_rows.hold_out(source, seed=3)
     assert held_out is not None
     assert isinstance(held_out, RowSource)
     names = {part.origin(i) for part in (train, held_out) for i in range(len(part))}

@@ -28,6 +28,8 @@ class InferenceOptions(Config):
     """The task where it is your own, as `my_file.py:MyTask`; the model's own unless given."""
     model_class: str | None = None
     """The model's class where its family is your own, as `my_file.py:MyModel`."""
+    part: str | None = None
+    """Which task of a model that has several."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,16 @@ class Columns(Config):
     """Column of the text that is unlike."""
     label_column: str | None = None
     """Column of the label."""
+    source_column: str | None = None
+    """Column of the text that is read to write another."""
+    target_column: str | None = None
+    """Column of the text that is to be written."""
+    messages_column: str | None = None
+    """Column of conversations."""
+    prompt_column: str | None = None
+    """Column of what is answered."""
+    completion_column: str | None = None
+    """Column of the answers to learn."""
 
 
 def load_pipeline(name: str, columns: Columns, options: InferenceOptions) -> "Pipeline":
@@ -65,7 +77,11 @@ def load_pipeline(name: str, columns: Columns, options: InferenceOptions) -> "Pi
 
     device = find_device(options.device)
     model, kind = load_with_task(
-        name, options.task, model_class=options.model_class, revision=options.revision
+        name,
+        options.task,
+        model_class=options.model_class,
+        revision=options.revision,
+        part=options.part,
     )
     model.to(device)
     stored = model.task_settings.get("settings", {})

@@ -19,6 +19,7 @@ from abrazo.inference.evaluation import predict_items
 from abrazo.layers.devices import find_device
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
+from abrazo.models.multi_task import MultiTaskModel
 from abrazo.tasks.auto import require_trained_for, settled, task_type
 from abrazo.tasks.base import Task, row_name
 from abrazo.tasks.masked_lm import MaskedLM
@@ -104,6 +105,7 @@ def pipeline(
     token_budget: int | None = None,
     revision: str | None = None,
     token: str | None = None,
+    part: str | None = None,
     **settings: Any,
 ) -> Pipeline:
     """Load what a task needs and put it behind one call.
@@ -120,6 +122,8 @@ def pipeline(
         token_budget: Tokens of a batch; None takes what suits the device.
         revision: Branch, tag or commit of the repository.
         token: Key for a private repository.
+        part: Which task of a model that has several; unless given, the one that there is of the
+            kind of `task`.
         settings: Fields of the task's settings to change, such as `aggregation_strategy="max"`.
 
     Raises:
@@ -130,10 +134,12 @@ def pipeline(
     kind = None if task == ZERO_SHOT else task_type(task)
     if not isinstance(model, PretrainedModel):
         load = load_model if kind is None else kind.load_model
-        model = load(model, model_class=model_class, revision=revision, token=token)
+        model = load(model, model_class=model_class, revision=revision, token=token, part=part)
         model.to(find_device(device))
     elif device is not None:
         model.to(find_device(device))
+    if isinstance(model, MultiTaskModel):
+        model = model.part_for(None if kind is None else kind.head_name, part)
     if kind is None:
         from abrazo.inference.zero_shot import zero_shot_pipeline  # it is built on this module
 

@@ -65,6 +65,7 @@ def load_model(
     *,
     plan: HeadPlan | None = None,
     model_class: type[PretrainedModel] | str | None = None,
+    part: str | None = None,
     **options: Any,
 ) -> PretrainedModel:
     """Load a model with a head.
@@ -75,6 +76,7 @@ def load_model(
         plan: How that head is built, where families do not have it.
         model_class: A class of a family of your own, or `my_file.py:MyModel`; the head wished goes
             before the one it has.
+        part: Which task of a model that has several; unless given, the one with the head wished.
         options: As for `PretrainedModel.from_pretrained`.
 
     Raises:
@@ -85,7 +87,14 @@ def load_model(
     where = {name: options[name] for name in _FINDING if name in options}
     folder = find_model(str(name_or_path), **where)
     fields = read_json_object(folder / CONFIG_FILE)
-    if isinstance(model_class, str):
+    if part is not None and not is_multi_task(fields):
+        raise ConfigError(f"`part` is {part!r:.80}, but `{folder}` holds a model of one task.")
+    if is_multi_task(fields) and head not in ("", SIMILARITY) and not set(options) - _LOADING:
+        from abrazo.models.multi_task import MultiTaskModel  # it is built on this module
+
+        several = MultiTaskModel.from_pretrained(name_or_path, **options)
+        return several if head is None and part is None else several.part_for(head, part)
+    if model_class is not None:
         model_class = load_class(model_class, PretrainedModel)
     if model_class is None:
         model_type = str(fields.get("model_type"))
@@ -107,6 +116,13 @@ def load_model(
 
 
 _FINDING = ("revision", "token", "cache_dir", "local_files_only")
+_LOADING = {*_FINDING, "dtype", "device"}
+"""Options that leave a model's head as it is in its folder."""
+
+
+def is_multi_task(fields: Mapping[str, Any]) -> bool:
+    """Tell whether a `config.json` is that of a model of several tasks."""
+    return fields.get("architectures") == ["MultiTaskModel"]
 
 
 def _models_of(model_type: str) -> dict[str, type[PretrainedModel]]:

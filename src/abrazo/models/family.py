@@ -21,6 +21,8 @@ from abrazo.models.config import ModelConfig
 OWN_HEAD = "own_head."
 """What the tensors of heads that no family has are called in files, unless they say otherwise."""
 
+TASK_HEADS = "heads."
+"""What the tensors of heads are called in files with several, followed by the task's name."""
 _TOKEN_STEP = 32
 """Numbers of tokens are rounded up to a multiple of this on CPUs, where a backbone allows it.
 
@@ -152,8 +154,8 @@ class Family:
 
     @property
     def left_alone(self) -> tuple[str, ...]:
-        """Prefixes of tensors in files that are no concern of a model: `elsewhere`, own heads."""
-        return (*self.elsewhere, OWN_HEAD)
+        """Prefixes of tensors in files that are no concern of a model: `elsewhere`, other heads."""
+        return (*self.elsewhere, OWN_HEAD, TASK_HEADS)
 
     def expectations(self, *optional: str) -> Expectations:
         """Return what is known about files of the family.

@@ -18,7 +18,7 @@ from torch import nn
 from abrazo.checkpoints.folder import open_weights
 from abrazo.checkpoints.jsonfile import read_json_object
 from abrazo.checkpoints.keymap import KeyMap
-from abrazo.checkpoints.loading import Expectations, match_weights
+from abrazo.checkpoints.loading import match_weights
 from abrazo.data.mixture import require_task_name
 from abrazo.errors import CheckpointError, ConfigError, one_of
 from abrazo.heads.base import Head
@@ -26,10 +26,10 @@ from abrazo.heads.multi_task import MultiHead
 from abrazo.hub.resolve import find_model
 from abrazo.layers.devices import find_device
 from abrazo.layers.init import SkipInit
-from abrazo.models.auto import model_class
+from abrazo.models.auto import is_multi_task, model_class
 from abrazo.models.base import ABRAZO_FILE, CONFIG_FILE, MAX_SHARD_SIZE, PretrainedModel
 from abrazo.models.config import ModelConfig
-from abrazo.models.family import Backbone
+from abrazo.models.family import TASK_HEADS, Backbone
 from abrazo.tokenization.tokenizer import Tokenizer
 
 MULTI_TASK = "multi-task"
@@ -193,11 +193,12 @@ class MultiTaskModel(PretrainedModel):
             local_files_only=local_files_only,
         )
         with torch.device("meta"), SkipInit():
-            model = cls(_empty_parts(folder))
-        expectations = Expectations(model.family.prefix, (), model.family.left_alone)
-        match = match_weights(model, open_weights(folder), model.key_map(), expectations)
-        model = model.to(dtype).to_empty(device=place)
-        model._tie_weights()
+            shape = cls(_empty_parts(folder))
+        match = match_weights(
+            shape, open_weights(folder), shape.key_map(), shape.family.expectations()
+        )
+        with SkipInit():
+            model = cls(_empty_parts(folder)).to(place, dtype)
         match.fill(model)
         model.source = folder
         return model.eval()
@@ -231,18 +232,13 @@ class MultiTaskModel(PretrainedModel):
         rows = [row for row in self._any_part().key_map().rows if row.ours.startswith("backbone.")]
         for number, (name, part) in enumerate(self._parts.items()):
             rows += [
-                row.under(f"head.heads.{number}.", f"heads.{name}.")
+                row.under(f"head.heads.{number}.", f"{TASK_HEADS}{name}.")
                 for row in self.family.head_rows(part.config, part.head_name)
             ]
         return KeyMap(rows)
 
     def _any_part(self) -> PretrainedModel:
         return next(iter(self._parts.values()))
-
-
-def is_multi_task(fields: Mapping[str, Any]) -> bool:
-    """Tell whether a `config.json` is that of a model of several tasks."""
-    return fields.get("architectures") == [MultiTaskModel.__name__]
 
 
 def _copy_of(backbone: Backbone) -> Backbone:

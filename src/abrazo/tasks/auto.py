@@ -7,6 +7,7 @@ from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, one_of
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
+from abrazo.models.multi_task import MultiTaskModel
 from abrazo.own_code import is_reference, load_class
 from abrazo.tasks.base import Task, TaskSettings
 from abrazo.tasks.feature_extraction import FeatureExtraction
@@ -108,6 +109,12 @@ def task_type_of(model: PretrainedModel) -> type[Task]:
     if name is None:
         raise ConfigError(
             f"{type(model).__name__} has no head that a task is known for. Load it with a head, "
+    if isinstance(model, MultiTaskModel):
+        names = ", ".join(model.names)
+        raise ConfigError(
+            f"The model has several tasks ({names}), so one of them must be asked: "
+            f"`model.part({model.names[0]!r})` is a model like any other."
+        )
             f"such as BertForSequenceClassification, or name a task: {', '.join(TASKS)}."
         )
     if name not in TASKS:
@@ -158,6 +165,7 @@ def load_with_task(
     return model, kind
 
 
+        model = model.part_for(None) if isinstance(model, MultiTaskModel) else model
 def require_trained_for(kind: type[Task], model: PretrainedModel) -> None:
     """Check that a model can serve a task.
 

@@ -6,6 +6,7 @@ joins the rows of all tasks. What is asked of the model afterwards is asked of o
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -63,6 +64,25 @@ class MultiTask(Task):
         if name not in self.parts:
             raise DataError(one_of("The task of a row", name, self.parts))
         return self.parts[name]
+
+    def load_parts(self, name_or_path: str | Path, **options: Any) -> MultiTaskModel:
+        """Load a model with the heads of all tasks.
+
+        Args:
+            name_or_path: A folder, a built-in name, or a repository.
+            options: As for `load_model`.
+
+        Raises:
+            ConfigError: The model's family does not have a head.
+            HubError: The name leads to no folder.
+            CheckpointError: The weights are damaged or do not fit; every tensor is listed.
+        """
+        return MultiTaskModel(
+            {
+                name: part.load_model(name_or_path, **options, **part.model_options())
+                for name, part in self.parts.items()
+            }
+        )
 
     def prepare_model(self, model: PretrainedModel) -> None:
         """Let each task prepare its part of the model."""

@@ -4,36 +4,26 @@ result = fit("text-classification", "train.csv", model="minilm", output_dir="res
 """
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from abrazo.data.dataset import DatasetDict
-from abrazo.data.loading import load_dataset
-from abrazo.data.rows import Indices, Row, RowSource, as_rows
-from abrazo.data.sampling import epoch_order
+from abrazo.config import Config
 from abrazo.errors import ConfigError, did_you_mean
 from abrazo.models.base import PretrainedModel
+from abrazo.models.multi_task import MULTI_TASK
 from abrazo.tasks.auto import learn_task, settled, task_type
 from abrazo.tasks.base import Task
+from abrazo.tasks.multi_task import MultiTask
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.callbacks.base import Callback
 from abrazo.training.checkpoint import BEST
+from abrazo.training.fit_tasks import Learned, MixtureOptions, learn_tasks
+from abrazo.training.held_out import hold_out, rows_of
 from abrazo.training.objectives import LOSS_NAMES, LossFunction
 from abrazo.training.trainer import Trainer
-
-logger = logging.getLogger("abrazo")
-
-HELD_OUT = 0.1
-"""Share of the rows that evaluation gets when there is no evaluation data."""
-FEWEST_TO_SPLIT = 20
-"""With fewer rows than this, nothing is held out."""
-
-_SPLITS = ("validation", "dev", "eval", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +56,10 @@ def fit(
     Args:
         task: Name of the task, such as `text-classification`; or a task of your own: its class,
             where that is, as `my_file.py:MyTask`, or the task itself with settings that hold.
-        data: Rows, or the path of a file with rows.
+            `multi-task` learns several at once.
+        data: Rows, or the path of a file with rows; for several tasks an entry for each, such as
+            `{"intent": {"task": "text-classification", "train": rows, "eval": rows}}`, with
+            settings of the task if need be.
         model: Name or folder of a pretrained model, or a model.
         model_class: A class of the model's family where that is your own, or `my_file.py:MyModel`.
         output_dir: Folder of the run.
@@ -75,7 +68,8 @@ def fit(
         metrics: As for `Trainer`.
         callbacks: As for `Trainer`.
         options: Fields of `TrainingArguments` and of the task's settings, such as
-            `num_train_epochs` and `text_column`.
+            `num_train_epochs` and `text_column`; for several tasks `sampling` and `weights`, as
+            for `Mixture`.
 
     Raises:
         ConfigError: An option or a name is unknown; names the nearest.
@@ -118,36 +112,53 @@ def make_trainer(
         ConfigError: An option or a name is unknown; names the nearest.
         DataError: The rows do not have what the task reads.
     """
-    kind = task_type(task)
     if isinstance(loss, str) and loss not in LOSS_NAMES:
         options, loss = {**options, "loss": loss}, None  # one of the task's own, if it has any
-    args, settings = _sorted_options(kind, options)
-    source, held_out = _rows_of(data)
-    learned = (
-        settled(task, settings) if isinstance(task, Task) else learn_task(kind, source, settings)
-    )
-    if eval_data is not None:
-        held_out = _rows_of(eval_data)[0]
-    if held_out is None:
-        source, held_out = _hold_out(source, args.seed)
+    if task == MULTI_TASK:
+        args, mixing = _sorted_options(MixtureOptions, options)
+        if eval_data is not None:
+            raise ConfigError("Several tasks have rows of their own: give each its `eval`.")
+        learned = learn_tasks(data, MixtureOptions(**mixing), args.seed)
+    else:
+        args, settings = _sorted_options(task_type(task).settings_type, options)
+        learned = _learn(task, data, eval_data, settings, args.seed)
     return Trainer(
-        _model_for(model, learned, args.seed, model_class),
+        _model_for(model, learned.task, args.seed, model_class),
         args,
-        source,
-        held_out,
-        task=learned,
+        learned.train,
+        learned.held_out,
+        task=learned.task,
         loss=loss,
         metrics=metrics,
         callbacks=callbacks,
     )
 
 
+def _learn(
+    task: str | type[Task] | Task,
+    data: object,
+    eval_data: object | None,
+    settings: Mapping[str, Any],
+    seed: int,
+) -> Learned:
+    """Return the task with its rows, a tenth of which are held out unless there are others."""
+    train, held_out = rows_of(data)
+    if isinstance(task, Task):
+        learned = settled(task, settings)
+    else:
+        learned = learn_task(task, train, settings)
+    if eval_data is not None:
+        held_out = rows_of(eval_data)[0]
+    if held_out is None:
+        train, held_out = hold_out(train, seed)
+    return Learned(learned, train, held_out)
+
+
 def _sorted_options(
-    kind: type[Task], options: Mapping[str, Any]
+    kind: type[Config], options: Mapping[str, Any]
 ) -> tuple[TrainingArguments, dict[str, Any]]:
     """Tell settings of the run from those of the task."""
-    of_task = {field.name for field in dataclasses.fields(kind.settings_type)}
-    of_task |= set(kind.settings_type.ALIASES)
+    of_task = {field.name for field in dataclasses.fields(kind)} | set(kind.ALIASES)
     of_run = {field.name for field in dataclasses.fields(TrainingArguments)}
     of_run |= set(TrainingArguments.ALIASES)
     unknown = [
@@ -172,64 +183,6 @@ def _model_for(
         return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # a new head is then the same in every run
+        if isinstance(task, MultiTask):
+            return task.load_parts(model, model_class=model_class)
         return task.load_model(model, model_class=model_class, **task.model_options())
-
-
-def _rows_of(data: object) -> tuple[RowSource, RowSource | None]:
-    """Return rows to train on and, where the data comes in splits, rows to evaluate on."""
-    if isinstance(data, str | Path):
-        data = load_dataset(data)
-    if isinstance(data, DatasetDict):
-        held_out = next((data[name] for name in _SPLITS if name in data), None)
-        return as_rows(data["train"]), None if held_out is None else as_rows(held_out)
-    return as_rows(data), None
-
-
-def _hold_out(source: RowSource, seed: int) -> tuple[RowSource, RowSource | None]:
-    """Split rows at random, the same way for the same seed."""
-    if len(source) < FEWEST_TO_SPLIT:
-        logger.warning(
-            "There are only %d rows, so none are held out and nothing is evaluated. Give "
-            "`eval_data` to see how good the model is.",
-            len(source),
-        )
-        return source, None
-    order = epoch_order(len(source), seed, 0)
-    count = round(HELD_OUT * len(source))
-    logger.warning(
-        "No `eval_data` is given: %d of %d rows, drawn at random, are held out for evaluation.",
-        count,
-        len(source),
-    )
-    return RowSelection(source, np.sort(order[count:])), RowSelection(
-        source, np.sort(order[:count])
-    )
-
-
-class RowSelection:
-    """Some rows of a source; each keeps the name of where it came from."""
-
-    def __init__(self, source: RowSource, numbers: np.ndarray) -> None:
-        """Select rows.
-
-        Args:
-            source: All rows.
-            numbers: (rows,) which ones, in order.
-        """
-        self.source, self.numbers = source, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    @property
-    def column_names(self) -> list[str]:
-        """Names of the columns."""
-        return self.source.column_names
-
-    def rows(self, indices: Indices) -> list[Row]:
-        """Return the rows at `indices`, a dict each."""
-        return self.source.rows([int(self.numbers[int(index)]) for index in indices])
-
-    def origin(self, row: int) -> str:
-        """Say where a row came from."""
-        return self.source.origin(int(self.numbers[row]))

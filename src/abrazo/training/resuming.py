@@ -10,6 +10,7 @@ from typing import Any
 
 from abrazo.errors import CheckpointError, TrainingError
 from abrazo.models.base import PretrainedModel
+from abrazo.models.multi_task import MultiTaskModel
 from abrazo.training.arguments import TrainingArguments
 from abrazo.training.checkpoint import Snapshot, find_checkpoint, load_snapshot, remove_run
 
@@ -51,7 +52,9 @@ def describe_run(args: TrainingArguments, *, data: str, model: str, loss: str) -
 
 def digest_of_config(model: PretrainedModel) -> str:
     """Return a digest of a model's configuration."""
-    text = json.dumps([type(model).__name__, model.config.to_hf()], sort_keys=True, default=str)
+    parts = [model.part(name) for name in model.names] if isinstance(model, MultiTaskModel) else []
+    configs = [part.config.to_hf() for part in (model, *parts)]
+    text = json.dumps([type(model).__name__, *configs], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
