@@ -9,7 +9,7 @@
 Shapes: S sources, R rows, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -173,6 +173,11 @@ def generate_rows(
     decodings = decodings_for(
         model, plan, prompts, sources, tokenizer, prefix_allowed_tokens_fn, max_rows
     )
+    return write(model, decodings)
+
+
+def write(model: PretrainedModel, decodings: Iterable[Decoding]) -> list[Generated]:
+    """Write the texts of all batches, and return them in the order of the prompts."""
     results: dict[int, list[Generated]] = {}
     was_training = model.training
     model.eval()
@@ -181,7 +186,7 @@ def generate_rows(
             results.update(decoding.run())
     finally:
         model.train(was_training)
-    return [text for number in range(len(prompts)) for text in results[number]]
+    return [text for number in sorted(results) for text in results[number]]
 
 
 def plan_for(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from abrazo.errors import ConfigError, DataError
 from abrazo.generation.config import GenerationConfig
-from abrazo.generation.decoding import decoder_start, generate_rows, plan_for
+from abrazo.generation.decoding import complete, decoder_start, decodings_for, plan_for, write
 from abrazo.generation.logits import AllowedTokens
 from abrazo.generation.settling import Plan
 from abrazo.generation.streaming import Streamer, put_tokens, stream_tokens
@@ -60,37 +60,24 @@ def generate(
         DataError: Shapes do not fit each other, or a row has no token.
     """
     config = (generation_config or GenerationConfig()).replace(**options)
-    streams = streamer is not None
-    plan = plan_for(model, config, tokenizer=tokenizer, streams=streams)
-    config = config.replace(seed=plan.seed)
+    plan = plan_for(model, config, tokenizer=tokenizer, streams=streamer is not None)
     has_encoder = isinstance(model.head, Seq2SeqLMHead)
     if not has_encoder and decoder_input_ids is not None:
         raise DataError(f"{type(model).__name__} has no encoder; give the prompt as `input_ids`.")
     read = _given(input_ids, attention_mask, plan, model)
     prompts = _decoder_prompts(decoder_input_ids, plan, len(read.rows)) if has_encoder else read
     sources = read.rows if has_encoder else None
-    if streamer is not None:
+    complete(model, plan, prompts.rows, sources)
+    decodings = decodings_for(
+        model, plan, prompts.rows, sources, tokenizer, prefix_allowed_tokens_fn
+    )
+    if streamer is None:
+        written = [text.ids for text in write(model, decodings)]
+    else:
         if len(prompts.rows) > 1:
             raise ConfigError(f"A stream has one row at a time, but there are {len(prompts.rows)}.")
-        tokens = stream_tokens(
-            model,
-            prompts.rows[0],
-            config,
-            source=None if sources is None else sources[0],
-            tokenizer=tokenizer,
-            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
-        )
+        tokens = stream_tokens(model, *decodings)
         written = [np.array(put_tokens(streamer, prompts.rows[0], tokens))]
-    else:
-        found = generate_rows(
-            model,
-            prompts.rows,
-            config,
-            sources=sources,
-            tokenizer=tokenizer,
-            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
-        )
-        written = [text.ids for text in found]
     return _joined(prompts.columns, written, plan.pad_id).to(model.device)
 
 

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from abrazo.errors import DataError
 from abrazo.generation.config import GenerationConfig
-from abrazo.generation.decoding import complete, decodings_for, plan_for
-from abrazo.generation.logits import AllowedTokens
+from abrazo.generation.decoding import Decoding, complete, decodings_for, plan_for
 from abrazo.generation.stopping import cut_at_stop, safe_length
 from abrazo.heads.causal_lm import Seq2SeqLMHead
 from abrazo.models.base import PretrainedModel
@@ -209,28 +208,8 @@ class TextIteratorStreamer(TextStreamer):
             yield piece
 
 
-def stream_tokens(
-    model: PretrainedModel,
-    prompt: np.ndarray | None,
-    config: GenerationConfig,
-    *,
-    source: np.ndarray | None = None,
-    tokenizer: Tokenizer | None = None,
-    prefix_allowed_tokens_fn: AllowedTokens | None = None,
-) -> Iterator[int]:
-    """Yield the tokens that are written to one prompt, each as soon as it is there.
-
-    Raises:
-        ConfigError: The model does not generate, or options contradict each other.
-    """
-    plan = plan_for(model, config, tokenizer=tokenizer, streams=True)
-    prompts, sources = complete(
-        model,
-        plan,
-        None if prompt is None else [prompt],
-        None if source is None else [source],
-    )
-    (decoding,) = decodings_for(model, plan, prompts, sources, tokenizer, prefix_allowed_tokens_fn)
+def stream_tokens(model: PretrainedModel, decoding: Decoding) -> Iterator[int]:
+    """Yield the tokens that are written to one prompt, each as soon as it is there."""
     was_training = model.training
     model.eval()
     try:
@@ -266,15 +245,17 @@ def stream(
     config = (generation_config or GenerationConfig()).replace(**options)
     ids = np.array(tokenizer.encode(text))
     has_encoder = isinstance(model.head, Seq2SeqLMHead)
-    stops = plan_for(model, config, tokenizer=tokenizer, streams=True).config.stop_texts
-    written = Detokenizer(tokenizer, skip_special_tokens=skip_special_tokens, stop_strings=stops)
-    tokens = stream_tokens(
-        model,
-        None if has_encoder else ids,
-        config,
-        source=ids if has_encoder else None,
-        tokenizer=tokenizer,
+    plan = plan_for(model, config, tokenizer=tokenizer, streams=True)
+    prompts, sources = complete(
+        model, plan, None if has_encoder else [ids], [ids] if has_encoder else None
     )
+    (decoding,) = decodings_for(model, plan, prompts, sources, tokenizer, None)
+    written = Detokenizer(
+        tokenizer,
+        skip_special_tokens=skip_special_tokens,
+        stop_strings=plan.config.stop_texts,
+    )
+    tokens = stream_tokens(model, decoding)
     for token in tokens:
         if piece := written.add(token):
             yield piece
