@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from abrazo.heads.base import IGNORED_LABEL, Encoded, Head, Loss, cross_entropy
-from abrazo.heads.outputs import CausalLMOutput, ModelOutput
+from abrazo.heads.outputs import CausalLMOutput, ModelOutput, Seq2SeqLMOutput
 from abrazo.layers.layout import Layout
 from abrazo.layers.linear import Linear
 from abrazo.layers.packing import PackedBatch
@@ -74,9 +74,7 @@ class CausalLMHead(Head):
 
     def targets(self, batch: PackedBatch) -> Tensor | None:
         """Return what each token is to guess, (T,), None without labels."""
-        if batch.labels is None:
-            return None
-        return batch.labels.roll(-1).index_fill(0, _last_tokens(batch.layout), IGNORED_LABEL)
+        return next_labels(batch)
 
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
         """Return the cross-entropy over the tokens that have something to guess."""
@@ -91,9 +89,18 @@ class CausalLMHead(Head):
 class Seq2SeqLMHead(CausalLMHead):
     """The same on a decoder whose input is its labels, moved on by one: nothing is moved here."""
 
+    output = Seq2SeqLMOutput
+
     def targets(self, batch: PackedBatch) -> Tensor | None:
         """Return what each token is to guess, (T,), which is its label."""
         return batch.labels
+
+
+def next_labels(batch: PackedBatch) -> Tensor | None:
+    """Return (T,) the label of the token that follows in its row, None without labels."""
+    if batch.labels is None:
+        return None
+    return batch.labels.roll(-1).index_fill(0, _last_tokens(batch.layout), IGNORED_LABEL)
 
 
 def _last_tokens(layout: Layout) -> Tensor:

@@ -157,3 +157,47 @@ class QuestionAnsweringOutput(ModelOutput):
     """(rows, columns) scores before softmax over the row."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class Seq2SeqModelOutput(ModelOutput):
+    """What a bare encoder-decoder gives back.
+
+    Shapes for a padded call; in a packed call all that is (rows, columns, width) has no padding, and
+    what the encoder gave last is left out.
+    """
+
+    last_hidden_state: Tensor
+    """(rows, columns, width) vectors of the decoder's last block."""
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    """(rows, columns, width) after the decoder's embeddings and each of its blocks, if asked for."""
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    """(rows, heads, columns, columns) of each block of the decoder, when asked for."""
+    cross_attentions: tuple[Tensor, ...] | None = None
+    """(rows, heads, columns, columns of sources) of each block of the decoder, when asked for."""
+    encoder_last_hidden_state: Tensor | None = None
+    """(rows, columns of sources, width) what the encoder made of the sources."""
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    """(rows, columns of sources, width) like `decoder_hidden_states`."""
+    encoder_attentions: tuple[Tensor, ...] | None = None
+    """(rows, heads, columns of sources, columns of sources) of each block of the encoder."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Seq2SeqLMOutput(ModelOutput):
+    """One line of logits for each token of the decoder, about the next one.
+
+    Fields without a description are those of `Seq2SeqModelOutput`.
+    """
+
+    loss: Tensor | None = None
+    """Mean loss over the labelled tokens, when labels were given."""
+    logits: Tensor
+    """(rows, columns, vocabulary) scores; of labelled tokens alone in a packed call with labels,
+    and (rows, vocabulary) of the last tokens where rows are gone on with."""
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from abrazo.checkpoints.folder import open_weights, save_weights
+from abrazo.checkpoints.folder import WeightFiles, open_weights, save_weights
 from abrazo.checkpoints.jsonfile import read_json_object, write_json
 from abrazo.checkpoints.keymap import KeyMap
 from abrazo.checkpoints.loading import load_weights, match_weights
@@ -88,6 +88,7 @@ class PretrainedModel(nn.Module):
         self._word_heads: list[Head] = []  # in a list, so that it is no part of the model
         self._tie_weights()
         init_weights(self, config.initializer_range)
+        self.backbone.start_weights()
 
     # The parts, by name ------------------------------------------------------------------
 
@@ -437,6 +438,7 @@ class PretrainedModel(nn.Module):
             config = config.replace(**overrides)
         starts_new = labels_differ(config, stored)
         weights = open_weights(folder)
+        config = cls.config_for(config, weights)
         with torch.device("meta"), SkipInit():
             model = cls(config)
         if model.head is None and not any("pooler." in name for name in weights.names()):
@@ -476,6 +478,11 @@ class PretrainedModel(nn.Module):
         if self.pooler is None:
             built.backbone.pooler = None
         return built.to(place, self.dtype)
+
+    @classmethod
+    def config_for(cls, config: ModelConfig, weights: WeightFiles) -> ModelConfig:
+        """Return the configuration as the files have it, where these say more than it does."""
+        return config
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int = MAX_SHARD_SIZE) -> None:
         """Write the model and its tokenizer so that abrazo and `transformers` load them.

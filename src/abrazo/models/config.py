@@ -18,6 +18,11 @@ from abrazo.heads.sequence import PROBLEM_TYPES
 _MAX_SIZE = 10_000_000
 _MAX_LAYERS = 300
 _MAX_LABELS = 100_000
+_NUM_LAYERS = (
+    *("num_hidden_layers", "n_layers", "n_layer"),
+    *("num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers"),
+)
+"""What families call their numbers of blocks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +87,7 @@ class ModelConfig(Config):
                 problems.append(f"`{field.name}` must be from 0 to 1, but is {value!r}.")
         if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
             problems.append(one_of("`problem_type`", self.problem_type, PROBLEM_TYPES))
-        for name in ("num_hidden_layers", "n_layers"):
+        for name in _NUM_LAYERS:
             if (layers := getattr(self, name, 0)) > _MAX_LAYERS:
                 problems.append(f"`{name}` must be at most {_MAX_LAYERS}, but is {layers}.")
         return problems

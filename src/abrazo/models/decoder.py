@@ -6,14 +6,14 @@ Shapes: T tokens of all rows, R rows, E hidden width.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from abrazo.checkpoints.keymap import Row
 from abrazo.heads.causal_lm import CausalLMHead
 from abrazo.layers.cache import Cache
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.positions import Guide, PastGuide, Rotation
-from abrazo.models.family import Backbone, HeadPlan
+from abrazo.models.family import Backbone, HeadPlan, Step
 
 
 class DecoderBackbone(Backbone):
@@ -42,7 +42,7 @@ class DecoderBackbone(Backbone):
         """Return an empty cache for rows of at most `limit` tokens."""
         return Cache(len(self.blocks), limit)
 
-    def steps(self, batch: PackedBatch) -> Iterator[tuple[nn.Module, Guide | None]]:
+    def steps(self, batch: PackedBatch) -> Iterator[tuple[Step, Guide | None]]:
         """Yield the blocks, each with its guide and with what its rows hold."""
         positions = batch.layout.positions if batch.position_ids is None else batch.position_ids
         guides: dict[Any, Guide] = {}

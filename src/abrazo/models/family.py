@@ -16,19 +16,24 @@ from abrazo.layers.cache import Cache
 from abrazo.layers.embeddings import Embeddings, WordEmbeddings
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.positions import Guide
+from abrazo.layers.shared_embeddings import SharedEmbeddings
 from abrazo.models.config import ModelConfig
 
 OWN_HEAD = "own_head."
 """What the tensors of heads that no family has are called in files, unless they say otherwise."""
-
 TASK_HEADS = "heads."
 """What the tensors of heads are called in files with several, followed by the task's name."""
+
 _TOKEN_STEP = 32
 """Numbers of tokens are rounded up to a multiple of this on CPUs, where a backbone allows it.
 
 oneDNN prepares a kernel for every new shape, which takes longer than multiplying a few tokens
 more, and keeps it in memory: packed batches hardly ever have the same number of tokens twice.
 """
+
+
+Step = Callable[..., Tensor]
+"""A block, or one that has been told what it needs beside the arguments of all blocks."""
 
 
 class Backbone(nn.Module):
@@ -40,7 +45,7 @@ class Backbone(nn.Module):
     rounds_tokens: ClassVar[bool] = False
     """Whether the blocks take more tokens than the layout has, and leave those at the end alone."""
 
-    embeddings: Embeddings | WordEmbeddings
+    embeddings: Embeddings | WordEmbeddings | SharedEmbeddings
     blocks: nn.ModuleList
 
     def __init__(self) -> None:
@@ -59,7 +64,15 @@ class Backbone(nn.Module):
         """The most tokens of a row."""
         return self.embeddings.max_length
 
-    def steps(self, batch: PackedBatch) -> Iterable[tuple[nn.Module, Guide | None]]:
+    @property
+    def stacks(self) -> Mapping[str, nn.ModuleList]:
+        """The blocks by the name of the list that holds them."""
+        return {"blocks": self.blocks}
+
+    def start_weights(self) -> None:
+        """Draw new weights again that do not start as those of other families do."""
+
+    def steps(self, batch: PackedBatch) -> Iterable[tuple[Step, Guide | None]]:
         """Yield the blocks in the order they are applied, each with what guides its attention."""
         return ((block, None) for block in self.blocks)
 
@@ -96,8 +109,8 @@ class Backbone(nn.Module):
             # norms and residual sums then stay in bf16 too, which halves what they move
             hidden = hidden.to(torch.get_autocast_dtype("cpu"))
         num_tokens = hidden.shape[0]
-        if self.rounds_tokens and hidden.device.type == "cpu" and batch.past is None:
-            hidden = F.pad(hidden, (0, 0, 0, -num_tokens % _TOKEN_STEP))
+        if self.rounds_tokens and batch.past is None:
+            hidden = rounded_up(hidden)
         if hidden_states is not None:
             hidden_states.append(hidden[:num_tokens])
         for block, guide in self.steps(batch):
@@ -114,6 +127,13 @@ class Backbone(nn.Module):
                 hidden_states[-1] = hidden
         pooled = None if self.pooler is None else self.pooler(hidden, batch.layout)  # (R, E)
         return hidden, pooled
+
+
+def rounded_up(hidden: Tensor) -> Tensor:
+    """Return (T, E) with zeros behind it, up to a number of tokens that kernels are kept for."""
+    if hidden.device.type != "cpu":
+        return hidden
+    return F.pad(hidden, (0, 0, 0, -hidden.shape[0] % _TOKEN_STEP))
 
 
 @dataclasses.dataclass(frozen=True)
