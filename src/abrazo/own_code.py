@@ -28,18 +28,29 @@ def is_reference(text: str) -> bool:
     return file.endswith(".py") and name.isidentifier()
 
 
-def load_class(reference: str, base: type[T]) -> type[T]:
-    """Run a user's file and return one of its classes.
+def load_class(given: str | type[T], base: type[T]) -> type[T]:
+    """Return a class that a user gives, from the user's file where it is given as `file.py:Name`.
 
     A file is run once as long as it is not changed. It may import whatever is installed.
 
     Args:
-        reference: Path and class, as `my_file.py:MyTask`.
+        given: The class, or the path of a file and the class in it.
         base: What the class must be derived from.
 
     Raises:
         ConfigError: The file is not there or cannot be run, or the class is not there or another.
     """
+    if isinstance(given, type) and issubclass(given, base):
+        return given
+    if not isinstance(given, str) or not is_reference(given):
+        raise ConfigError(
+            f"A class derived from `{base.__name__}` is wanted, or where it is, as "
+            f"`my_file.py:MyClass`, not {given!r:.80}."
+        )
+    return _from_file(given, base)
+
+
+def _from_file(reference: str, base: type[T]) -> type[T]:
     place, _, name = reference.rpartition(":")
     module = load_file(Path(place).expanduser())
     found = getattr(module, name, None)

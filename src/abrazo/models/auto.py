@@ -135,7 +135,8 @@ def _models_of(model_type: str) -> dict[str, type[PretrainedModel]]:
         known = ", ".join(FAMILIES)
         raise ConfigError(
             f"Models of the type {model_type!r} are not known, only these: {known}. For a family "
-            "of your own give its class: `model_class=MyModel`, or `my_file.py:MyModel`."
+            "of your own give its class as `model_class`, or where that is: "
+            '`model_class="my_file.py:MyModel"`.'
         )
     models: dict[str, type[PretrainedModel]] = importlib.import_module(FAMILIES[model_type]).MODELS
     return models
@@ -166,7 +167,7 @@ def _head_of(folder: Path, models: Mapping[str, type[PretrainedModel]], architec
         raise ConfigError(
             f"`{folder}` holds a {names[0]!s:.80}, which was trained for the task {task!r:.80} "
             "with a head of its own. Models never name code, so give the class of the task each "
-            "time: `task=MyTask`, or `my_file.py:MyTask`."
+            "time: `task=MyTask`, or on the command line `--task my_file.py:MyTask`."
         )
     return ""
 

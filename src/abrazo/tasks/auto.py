@@ -120,8 +120,8 @@ def task_type_of(model: PretrainedModel) -> type[Task]:
     if name not in TASKS:
         raise ConfigError(
             f"The model was trained for the task {name!r:.80}, which is none of abrazo's. Models "
-            "never name code, so give the class of the task each time: `task=MyTask`, or "
-            "`my_file.py:MyTask`."
+            "never name code, so give the class of the task each time: `task=MyTask`, or on the "
+            "command line `--task my_file.py:MyTask`."
         )
     return TASKS[name]
 
