@@ -127,8 +127,8 @@ class ChrfMetrics(TextMetric):
         statistics = [_shared(groups, _groups(text)) for text in right]
         nearest: list[float] = []
         for order in self._orders.values():
-            cut: list[Sequence[float]] = [counts[: 3 * order] for counts in statistics]
-            nearest += max(cut, key=_f_score)
+            best = max((counts[: 3 * order] for counts in statistics), key=_f_score)
+            nearest += best
         return nearest
 
     def figures(self, sums: Sequence[float], rows: int) -> dict[str, float]:

@@ -104,3 +104,15 @@ class TranslationTokenizer(Tokenizer):
 
     Which one, the folder says; `target` is what encodes and decodes the other language.
     """
+
+
+class CamembertTokenizer(Tokenizer):
+    """CamemBERT's (Martin et al. 2019): Unigram from `sentencepiece.bpe.model`."""
+
+    family = "CamembertTokenizer"
+
+
+class XLNetTokenizer(Tokenizer):
+    """XLNet's (Yang et al. 2019): Unigram from `spiece.model`, special tokens behind the text."""
+
+    family = "XLNetTokenizer"

@@ -318,6 +318,8 @@ def save_folder(backend: NativeTokenizer, settings: TokenizerSettings, folder: P
     contents: dict[str, bytes] = {}
     if isinstance(backend, SharedVocabulary):
         contents |= settings.files
+        if backend.added:
+            contents[ADDED_FILE] = json.dumps(backend.added, ensure_ascii=False).encode()
     else:
         contents[TOKENIZER_FILE] = backend.to_str(pretty=True).encode()
     if list(settings.chat_templates) == ["default"]:

@@ -104,6 +104,10 @@ def _merges(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
 
 def _normalizers(model: PieceModel, prefix: Prefix) -> list[normalizers.Normalizer]:
     steps: list[normalizers.Normalizer] = []
+    space = SPACE if model.escape_whitespaces else " "
+    if prefix == "always" and not model.remove_extra_whitespaces:
+        # Also before a text of which nothing is left; below only before one that has something.
+        steps.append(normalizers.Prepend(space))
     if model.charsmap:
         steps += [normalizers.NFC(), normalizers.Precompiled(model.charsmap)]
     if model.remove_extra_whitespaces:
@@ -113,8 +117,8 @@ def _normalizers(model: PieceModel, prefix: Prefix) -> list[normalizers.Normaliz
         ]
     if model.escape_whitespaces:
         steps.append(normalizers.Replace(" ", SPACE))
-    if prefix == "always":
-        steps.append(normalizers.Prepend(SPACE if model.escape_whitespaces else " "))
+    if prefix == "always" and model.remove_extra_whitespaces:
+        steps.append(normalizers.Prepend(space))
     return steps
 
 

@@ -179,8 +179,7 @@ def build_family(model: PieceModel, family: str, settings: TokenizerSettings) ->
     config = settings.original
     if family == "T5Tokenizer":
         layout = replace(layout, last=_sentinels(config))
-    languages = [token for token in settings.extra_special_tokens if token not in layout.last]
-    if family == "NllbTokenizer" and languages:
+    if family == "NllbTokenizer" and settings.extra_special_tokens:
         layout = replace(layout, last=(*settings.extra_special_tokens, "<mask>"))
     pieces = _arranged(model, layout)
     if layout.is_lowercasing:

@@ -89,6 +89,7 @@ class SharedVocabulary:
             ],
         )
         self._vocab = dict(vocab)
+        self.added: dict[str, int] = {}
         self._base = len(vocab)
         self._special = dict(special)
         self._names = {number: token for token, number in (spoken or vocab).items()}
@@ -177,11 +178,10 @@ class SharedVocabulary:
             name = token if isinstance(token, str) else token.content
             if name not in self._vocab:
                 number = max(self._names) + 1
-                self._vocab[name] = number
+                self._vocab[name] = self.added[name] = number
                 self._names[number] = name
             self._special[name] = special
-            add = self._inner.add_special_tokens if special else self._inner.add_tokens
-            add([token])
+            self._inner.add_tokens([AddedToken(name, special=special, normalized=False)])
         self._renumber()
         return len(self._vocab) - before
 

@@ -5,6 +5,7 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
+import tokenizers
 
 from abrazo.errors import ConfigError, TokenizerError, one_of
 from abrazo.tokenization.native import NativeTokenizer, guarded
@@ -141,8 +142,17 @@ class Vocabulary:
                 raise TokenizerError(f"The token {name!r} is nothing after normalisation.")
         add = self.backend.add_special_tokens if special_tokens else self.backend.add_tokens
         before = len(self)
-        guarded("Adding tokens", lambda: add(names))
+        wanted = [self._as_added(name, special_tokens) for name in names]
+        guarded("Adding tokens", lambda: add(wanted))
         return len(self) - before
+
+    def _as_added(self, name: str, special: bool) -> str | tokenizers.AddedToken:
+        """Return a token as it is looked for: not only where a space stands before it."""
+        normalizer = self.backend.normalizer
+        if special or normalizer is None:
+            return name
+        is_spaced = normalizer.normalize_str(name).startswith("▁") and not name.startswith("▁")
+        return tokenizers.AddedToken(name, normalized=False) if is_spaced else name
 
     @overload
     def convert_tokens_to_ids(self, tokens: str) -> int: ...
