@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 import torch
 
-from helpers.generation import END, PAD, VOCAB_SIZE, left_padded, llama_pair, prompts
+from helpers.generation import (
+    END,
+    PAD,
+    VOCAB_SIZE,
+    both,
+    left_padded,
+    llama_pair,
+    prompts,
+    right_padded,
+    seq2seq_model,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
 
@@ -75,6 +85,29 @@ def test_max_length_and_min_length_count_the_prompt(pair):
     options = {"max_length": 11, "min_length": 9}
     assert_same(ours.generate(**batch, **options), theirs.generate(**batch, **options))
     assert ours.generate(**batch, max_length=6).shape == (1, 6)
+
+
+@pytest.fixture(scope="module", params=["bart", "marian", "t5"])
+def seq2seq_pair(request, tmp_path_factory):
+    return both(seq2seq_model(request.param), tmp_path_factory.mktemp("model"), std=0.4)
+
+
+@pytest.mark.parametrize("options", [*GREEDY[:6], GREEDY[-1], *BEAMS[:6], BEAMS[-3]], ids=named)
+@pytest.mark.parametrize("lengths", [(5,), (3, 9, 5, 1)], ids=["alone", "batch"])
+def test_the_tokens_of_encoder_decoders_are_those_of_transformers(seq2seq_pair, options, lengths):
+    theirs, ours = seq2seq_pair
+    batch = right_padded(prompts(*lengths), PAD)
+    expected = theirs.generate(**batch, **options, do_sample=False)
+    assert_same(ours.generate(**batch, **options), expected)
+
+
+def test_the_decoder_goes_on_from_what_it_is_given(seq2seq_pair):
+    theirs, ours = seq2seq_pair
+    batch = right_padded(prompts(4, 6), PAD)
+    given = torch.stack(prompts(3, 3, seed=5))
+    for beams in (1, 3):
+        options = {"max_new_tokens": 7, "num_beams": beams, "decoder_input_ids": given}
+        assert_same(ours.generate(**batch, **options), theirs.generate(**batch, **options))
 
 
 @pytest.mark.parametrize("beams", [1, 3])

@@ -42,6 +42,9 @@ def both(
 ) -> tuple[transformers.PreTrainedModel, PretrainedModel]:
     """Return a model of `transformers` with random weights, and ours with the same."""
     scramble(theirs, std=std)
+    for part in theirs.modules():
+        if hasattr(part, "create_weight"):  # sinusoids are no weights
+            part.weight.data.copy_(part.create_weight())
     theirs.eval().save_pretrained(folder)
     return theirs, load_model(folder)
 
@@ -61,3 +64,53 @@ def left_padded(rows: list[torch.Tensor], pad: int = PAD) -> dict[str, torch.Ten
         into[longest - len(row) :] = row
         kept[longest - len(row) :] = 1
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def right_padded(rows: list[torch.Tensor], pad: int) -> dict[str, torch.Tensor]:
+    """Return rows as `transformers` takes them for encoders."""
+    batch = left_padded([row.flip(0) for row in rows], pad)
+    return {name: values.flip(1) for name, values in batch.items()}
+
+
+_SIZES = {
+    "vocab_size": VOCAB_SIZE,
+    "d_model": 16,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 24,
+    "max_position_embeddings": 64,
+    "eos_token_id": END,
+    "pad_token_id": PAD,
+    "bos_token_id": 0,
+}
+
+
+def seq2seq_model(family: str) -> transformers.PreTrainedModel:
+    """Return a tiny encoder-decoder of `transformers`."""
+    if family == "bart":
+        config = transformers.BartConfig(
+            **_SIZES, decoder_start_token_id=END, forced_bos_token_id=0, forced_eos_token_id=END
+        )
+        return transformers.BartForConditionalGeneration(config)
+    if family == "marian":
+        config = transformers.MarianConfig(
+            **_SIZES, decoder_start_token_id=PAD, forced_eos_token_id=END
+        )
+        made = transformers.MarianMTModel(config)
+        made.generation_config.bad_words_ids = [[PAD]]
+        return made
+    config = transformers.T5Config(
+        vocab_size=VOCAB_SIZE,
+        d_model=16,
+        d_kv=8,
+        d_ff=24,
+        num_layers=2,
+        num_heads=2,
+        eos_token_id=END,
+        pad_token_id=PAD,
+        decoder_start_token_id=PAD,
+    )
+    return transformers.T5ForConditionalGeneration(config)

@@ -28,6 +28,7 @@ from abrazo.heads.causal_lm import CausalLMHead, Seq2SeqLMHead
 from abrazo.layers.layout import Layout
 from abrazo.layers.packing import PackedBatch
 from abrazo.models.base import PretrainedModel
+from abrazo.models.seq2seq import Seq2SeqBackbone
 from abrazo.tokenization.tokenizer import Tokenizer
 
 _MOST_ROWS = {"cpu": 256, "cuda": 1_024}
@@ -263,7 +264,9 @@ def decodings_for(
 ) -> Iterator[Decoding]:
     """Yield one decoding for each batch of prompts of like length, the longest first."""
     lengths = np.array([len(prompt) for prompt in prompts])
-    fewest, most = plan.limits(lengths, model.max_length)
+    backbone = model.backbone
+    readable = backbone.decoder if isinstance(backbone, Seq2SeqBackbone) else backbone
+    fewest, most = plan.limits(lengths, readable.max_length)
     keys = draw_keys(prompts, sources) if plan.do_sample else [0] * len(prompts)
     requests = [
         Request(
