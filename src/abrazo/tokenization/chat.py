@@ -163,7 +163,7 @@ class Chats(Vocabulary):
         if return_assistant_tokens_mask:
             rows = encoding.encodings or []
             masks = [
-                [int(any(s <= a < e for s, e in spoken)) if b > a else 0 for a, b in row.offsets]
+                [int(any(_is_within(token, span) for span in spoken)) for token in row.offsets]
                 for row, spoken in zip(rows, spans, strict=True)
             ]
             encoding["assistant_masks"] = masks
@@ -242,6 +242,13 @@ class Chats(Vocabulary):
                     f"The chat template failed: {error or type(error).__name__}. Are the messages "
                     "as it wants them (`role` and `content`)?"
                 ) from error
+
+
+def _is_within(token: tuple[int, int], span: tuple[int, int]) -> bool:
+    """Whether a token is of a span; one whose characters are but a space has the place behind it."""
+    start, end = token
+    place = start if end > start else start - 1
+    return span[0] <= place < span[1]
 
 
 def _compile(source: str) -> jinja2.Template:
