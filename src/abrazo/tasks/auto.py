@@ -105,16 +105,16 @@ def task_type_of(model: PretrainedModel) -> type[Task]:
     Raises:
         ConfigError: No task belongs to the model's head.
     """
-    name = model.task_settings.get("task") or BY_HEAD.get(model.head_name)
-    if name is None:
-        raise ConfigError(
-            f"{type(model).__name__} has no head that a task is known for. Load it with a head, "
     if isinstance(model, MultiTaskModel):
         names = ", ".join(model.names)
         raise ConfigError(
             f"The model has several tasks ({names}), so one of them must be asked: "
             f"`model.part({model.names[0]!r})` is a model like any other."
         )
+    name = model.task_settings.get("task") or BY_HEAD.get(model.head_name)
+    if name is None:
+        raise ConfigError(
+            f"{type(model).__name__} has no head that a task is known for. Load it with a head, "
             f"such as BertForSequenceClassification, or name a task: {', '.join(TASKS)}."
         )
     if name not in TASKS:
@@ -158,6 +158,7 @@ def load_with_task(
     """
     if task is None:
         model = load_model(name, **options)
+        model = model.part_for(None) if isinstance(model, MultiTaskModel) else model
         return model, task_type_of(model)
     kind = task_type(task)
     model = kind.load_model(name, **options)
@@ -165,7 +166,6 @@ def load_with_task(
     return model, kind
 
 
-        model = model.part_for(None) if isinstance(model, MultiTaskModel) else model
 def require_trained_for(kind: type[Task], model: PretrainedModel) -> None:
     """Check that a model can serve a task.
 
