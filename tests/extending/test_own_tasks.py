@@ -377,7 +377,7 @@ def test_a_task_has_a_name_of_its_own() -> None:
             take()
 
 
-@pytest.mark.parametrize("task", [3, dict, object()], ids=str)
+@pytest.mark.parametrize("task", [3, dict, object()], ids=["number", "class", "object"])
 def test_what_is_no_task_is_refused(task: Any) -> None:
     with pytest.raises(ConfigError, match="must be a name or a class derived from `Task`"):
         az.fit(task, star_rows(), model="base")

@@ -163,14 +163,14 @@ class QuestionAnsweringOutput(ModelOutput):
 class Seq2SeqModelOutput(ModelOutput):
     """What a bare encoder-decoder gives back.
 
-    Shapes for a padded call; in a packed call all that is (rows, columns, width) has no padding, and
-    what the encoder gave last is left out.
+    Shapes for a padded call; in a packed call all that is (rows, columns, width) has no padding,
+    and what the encoder gave last is left out.
     """
 
     last_hidden_state: Tensor
     """(rows, columns, width) vectors of the decoder's last block."""
     decoder_hidden_states: tuple[Tensor, ...] | None = None
-    """(rows, columns, width) after the decoder's embeddings and each of its blocks, if asked for."""
+    """(rows, columns, width) after the decoder's embeddings and each block, when asked for."""
     decoder_attentions: tuple[Tensor, ...] | None = None
     """(rows, heads, columns, columns) of each block of the decoder, when asked for."""
     cross_attentions: tuple[Tensor, ...] | None = None

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from abrazo.errors import ConfigError, DataError
-from abrazo.inference.engine import Engine
 from abrazo.inference.evaluation import predict_items
+from abrazo.inference.generating import engine_for
 from abrazo.layers.devices import find_device
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
@@ -54,7 +54,9 @@ class Pipeline:
         """
         self.task = task
         self.tokenizer = tokenizer
-        self.engine = Engine(model, precision=precision, token_budget=token_budget)
+        self.engine = engine_for(
+            task, model, tokenizer, precision=precision, token_budget=token_budget
+        )
 
     def __call__(self, inputs: Any, *, top_k: int | None = 1) -> Any:
         """Answer one input, or many in order.
@@ -171,6 +173,10 @@ def _pipeline_type(kind: type[Task]) -> type[Pipeline]:
         from abrazo.inference.text_classification import TextClassificationPipeline
 
         return TextClassificationPipeline
+    if kind.generates:
+        from abrazo.inference.writing import WritingPipeline
+
+        return WritingPipeline
     return Pipeline
 
 

@@ -13,7 +13,6 @@ from abrazo.layers.dropout import Dropout
 from abrazo.layers.layout import Layout
 from abrazo.layers.positions import Guide
 
-
 Norm = Callable[..., nn.Module]
 """Makes a norm of a width and `eps`."""
 

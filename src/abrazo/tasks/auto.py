@@ -16,6 +16,8 @@ from abrazo.tasks.pretraining import NextSentence, Pretraining
 from abrazo.tasks.question_answering import QuestionAnswering
 from abrazo.tasks.sentence_similarity import SentenceSimilarity
 from abrazo.tasks.text_classification import TextClassification
+from abrazo.tasks.text_generation import TextGeneration
+from abrazo.tasks.text_to_text import Summarization, TextToText, Translation
 from abrazo.tasks.token_classification import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
@@ -25,6 +27,10 @@ TASKS: dict[str, type[Task]] = {
     "sentence-similarity": SentenceSimilarity,
     "feature-extraction": FeatureExtraction,
     "fill-mask": MaskedLM,
+    "text-generation": TextGeneration,
+    "text2text-generation": TextToText,
+    "translation": Translation,
+    "summarization": Summarization,
     "pretraining": Pretraining,
     "next-sentence-prediction": NextSentence,
 }
@@ -35,11 +41,18 @@ ALIASES = {
     "intent": "text-classification",
     "ner": "token-classification",
     "masked-lm": "fill-mask",
+    "causal-lm": "text-generation",
+    "summarisation": "summarization",
+    "text2text": "text2text-generation",
 }
 """Other names of a task that the ecosystem uses."""
 
 BY_HEAD = {task.head_name: name for name, task in reversed(TASKS.items())}
 """The task that a head learns unless the model says otherwise; the first in the table."""
+
+
+WORD_HEADS = ("masked_lm", "causal_lm")
+"""Heads that learn from plain texts, which bare backbones of their families are trained with."""
 
 
 def task_type(task: str | type[Task] | Task) -> type[Task]:
@@ -132,8 +145,11 @@ def text_task_of(model: PretrainedModel) -> type[Task]:
     Raises:
         ConfigError: No task belongs to the model's head.
     """
-    is_bare = not model.head_name and "task" not in model.task_settings
-    return MaskedLM if is_bare else task_type_of(model)
+    if not model.head_name and "task" not in model.task_settings:
+        for head in WORD_HEADS:
+            if head in model.family.heads and head in BY_HEAD:
+                return TASKS[BY_HEAD[head]]
+    return task_type_of(model)
 
 
 def task_for_model(model: PretrainedModel, settings: TaskSettings | None = None) -> Task:

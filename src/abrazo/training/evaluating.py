@@ -10,8 +10,8 @@ import numpy as np
 from abrazo.data.mixture import Mixture
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, TrainingError
-from abrazo.inference.engine import Engine
 from abrazo.inference.evaluation import Evaluation, evaluate_rows
+from abrazo.inference.generating import engine_for
 from abrazo.metrics.base import Metric, as_metric
 from abrazo.metrics.parts import PartMetrics
 from abrazo.models.base import PretrainedModel
@@ -41,7 +41,7 @@ class Evaluator:
     ) -> Evaluation:
         """Evaluate a model, which is left as it is."""
         self.metric.reset()
-        engine = Engine(model, precision=self.precision)
+        engine = engine_for(self.task, model, self.tokenizer, precision=self.precision)
         return evaluate_rows(
             engine,
             self.task,

@@ -35,8 +35,8 @@ from abrazo.data.rows import RowSource, as_rows
 from abrazo.errors import ConfigError, TrainingError
 from abrazo.heads.outputs import ModelOutput
 from abrazo.hub.resolve import find_run_model
-from abrazo.inference.engine import Engine
 from abrazo.inference.evaluation import Evaluation, predict_rows
+from abrazo.inference.generating import engine_for
 from abrazo.metrics.base import join_padded
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
@@ -302,7 +302,9 @@ class Trainer:
             whole = evaluator.evaluate(self.model, source, keep_predictions=True)
             assert whole.predictions is not None
             return PredictionOutput(whole.predictions, whole.labels, with_prefix(whole, "test_"))
-        engine = Engine(self.model, precision=evaluator.precision)
+        engine = engine_for(
+            evaluator.task, self.model, evaluator.tokenizer, precision=evaluator.precision
+        )
         rows = predict_rows(engine, evaluator.task, source, evaluator.tokenizer)
         found = [row.prediction for row in rows]
         arrays = evaluator.task.to_arrays(found, [None] * len(found))

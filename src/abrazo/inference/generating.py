@@ -1,0 +1,105 @@
+"""An engine for tasks whose models write: the loss of known texts, and texts for all requests."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from abrazo.generation.config import GenerationConfig
+from abrazo.generation.decoding import generate_rows
+from abrazo.inference.engine import Collate, Condense, Engine, LossMeter, Outputs
+from abrazo.models.base import PretrainedModel
+from abrazo.tasks.base import Features, Task
+from abrazo.tasks.written import WRITTEN, Request
+from abrazo.tokenization.tokenizer import Tokenizer
+
+
+class WritingTask(Protocol):
+    """What the engine asks of such a task."""
+
+    def requests(self, features: Features) -> list[Request]:
+        """Return what is to be written for a row."""
+        ...
+
+    def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
+        """Return the options that go before the model's own."""
+        ...
+
+
+class GeneratingEngine(Engine):
+    """Runs models that write."""
+
+    def __init__(
+        self, task: WritingTask, model: PretrainedModel, tokenizer: Tokenizer, **options: Any
+    ) -> None:
+        """Make the model ready.
+
+        Args:
+            task: Says what is to be written.
+            model: As for `Engine`.
+            tokenizer: The model's tokenizer.
+            options: As for `Engine`.
+        """
+        super().__init__(model, **options)
+        self.task, self.tokenizer = task, tokenizer
+
+    def with_task(self, task: WritingTask) -> "GeneratingEngine":
+        """Return an engine of the same model that writes otherwise."""
+        other = copy.copy(self)
+        other.task = task
+        return other
+
+    def _run_stretch(
+        self,
+        stretch: Sequence[Features],
+        units: Sequence[Sequence[int]],
+        collate: Collate,
+        loss: LossMeter | None,
+        condense: Condense | None,
+    ) -> list[Outputs]:
+        """Score what is known, and write what is requested."""
+        outputs: list[Outputs] = [{} for _ in stretch]
+        if stretch[0].label is not None:
+            outputs = super()._run_stretch(stretch, units, collate, loss, condense)
+        requests = [self.task.requests(feature) for feature in stretch]
+        wanted = [request for some in requests for request in some]
+        if not wanted:
+            return outputs
+        prompts = [request.prompt for request in wanted if request.prompt is not None]
+        sources = [request.source for request in wanted if request.source is not None]
+        written = generate_rows(
+            self.model,
+            prompts or None,
+            self.task.generation_config(self.tokenizer),
+            sources=sources or None,
+            tokenizer=self.tokenizer,
+        )
+        each = len(written) // len(wanted)
+        variants = iter([written[at : at + each] for at in range(0, len(written), each)])
+        for output, some in zip(outputs, requests, strict=True):
+            if some:
+                output[WRITTEN] = _as_array([next(variants) for _ in some])
+        return outputs
+
+
+def engine_for(task: Task, model: PretrainedModel, tokenizer: Tokenizer, **options: Any) -> Engine:
+    """Return the engine that a task needs.
+
+    Args:
+        task: The task.
+        model: As for `Engine`.
+        tokenizer: The model's tokenizer.
+        options: As for `Engine`.
+    """
+    if task.generates:
+        return GeneratingEngine(task, model, tokenizer, **options)  # type: ignore[arg-type]
+    return Engine(model, **options)
+
+
+def _as_array(items: Sequence[Any]) -> np.ndarray:
+    """Return an array of objects, whatever they are."""
+    array = np.empty(len(items), dtype=object)
+    for place, item in enumerate(items):
+        array[place] = item
+    return array

@@ -1,0 +1,405 @@
+"""Text generation: a decoder learns texts, prompts with answers, or conversations, and goes on.
+
+What is learned: of plain texts every word, of prompts and conversations the answers alone. Texts
+longer than the model reads are learned in blocks, one after the other.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from abrazo.data.rows import RowSource
+from abrazo.errors import ConfigError, DataError, TokenizerError
+from abrazo.generation.config import GenerationConfig
+from abrazo.heads.base import IGNORED_LABEL
+from abrazo.heads.causal_lm import next_labels
+from abrazo.layers.packing import PackedBatch
+from abrazo.metrics.base import Metric
+from abrazo.metrics.perplexity import PerplexityMetrics
+from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.columns import find_column, text_of
+from abrazo.tasks.token_rows import token_columns
+from abrazo.tasks.written import (
+    WRITTEN,
+    Request,
+    WrittenText,
+    counts_of,
+    scored_tokens,
+)
+from abrazo.tokenization.tokenizer import Tokenizer
+
+TEXT_COLUMNS = ("text", "content", "sentence", "document", "story", "poem")
+MESSAGES_COLUMNS = ("messages", "conversation", "conversations")
+PROMPT_COLUMNS = ("prompt", "instruction", "question", "source", "input")
+COMPLETION_COLUMNS = ("completion", "response", "answer", "output", "target")
+
+Message = Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextGenerationSettings(TaskSettings):
+    """Which columns are read, and how is written."""
+
+    text_column: str | None = None
+    """Column of plain texts; found by its name unless given."""
+    messages_column: str | None = None
+    """Column of conversations: lists of messages with `role` and `content`."""
+    prompt_column: str | None = None
+    """Column of what is answered; found by its name unless given."""
+    completion_column: str | None = None
+    """Column of the answers to learn; found by its name unless given."""
+    ends_texts: bool = True
+    """Whether a text to learn ends with the token that ends texts."""
+    return_full_text: bool = True
+    """Whether answers begin with the prompt."""
+    generation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Options of `generate`, such as `max_new_tokens`, that go before the model's own."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if (self.prompt_column is None) != (self.completion_column is None):
+            raise ConfigError("`prompt_column` and `completion_column` go together; give both.")
+        GenerationConfig(**self.generation)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Prompt:
+    """What a task remembers of a row that is gone on with."""
+
+    given: str | Sequence[Message]
+    """The prompt, or the conversation so far."""
+    tokenizer: Tokenizer
+
+
+class TextGeneration(Task):
+    """Texts to learn, or prompts to go on from."""
+
+    name = "text-generation"
+    head_name = "causal_lm"
+    settings_type: ClassVar[type[TaskSettings]] = TextGenerationSettings
+    settings: TextGenerationSettings
+    reads_tokens = True
+    generates = True
+    call_arguments: ClassVar[tuple[str, ...]] = ("texts",)
+    usual_label_column = "labels"
+
+    def __init__(self, settings: TextGenerationSettings) -> None:
+        """Take settings that leave nothing open but `max_length`."""
+        self.settings = settings
+
+    @classmethod
+    def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
+        """Find the columns: messages, or prompt and completion, or text; rows of ids need none."""
+        assert isinstance(settings, TextGenerationSettings)
+        columns = rows.column_names
+        if "input_ids" in columns:
+            return cls(settings)
+        given = settings
+        if given.text_column is None and given.prompt_column is None:
+            messages = find_column(
+                columns, given.messages_column, MESSAGES_COLUMNS, "messages", is_optional=True
+            )
+            if messages is not None:
+                return cls(settings.replace(messages_column=messages))
+        if given.text_column is None:
+            prompt = find_column(
+                columns, given.prompt_column, PROMPT_COLUMNS, "prompt", is_optional=True
+            )
+            completion = find_column(
+                [column for column in columns if column != prompt],
+                given.completion_column,
+                COMPLETION_COLUMNS,
+                "completion",
+                is_optional=True,
+            )
+            if prompt is not None and completion is not None:
+                return cls(settings.replace(prompt_column=prompt, completion_column=completion))
+        text = find_column(columns, given.text_column, TEXT_COLUMNS, "text")
+        return cls(settings.replace(text_column=text))
+
+    def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
+        """Return the options that go before the model's own."""
+        return GenerationConfig(**self.settings.generation)
+
+    def writing(self, **options: Any) -> Self:
+        """Return the task with other options of `generate`."""
+        task = copy.copy(self)
+        merged = {**self.settings.generation, **options}
+        task.settings = self.settings.replace(generation=merged)
+        return task
+
+    # The way of a row ----------------------------------------------------------------------
+
+    def as_row(self, item: Any) -> Mapping[str, Any]:
+        """Accept a text, a conversation, or a mapping with one of the columns."""
+        settings = self.settings
+        text = settings.prompt_column or settings.text_column or TEXT_COLUMNS[0]
+        messages = settings.messages_column or MESSAGES_COLUMNS[0]
+        if isinstance(item, str):
+            return {text: item}
+        if isinstance(item, Mapping):
+            if "role" in item:
+                return {messages: [item]}
+            return item
+        if isinstance(item, Sequence) and all(isinstance(part, Mapping) for part in item):
+            return {messages: list(item)}
+        raise DataError(f"A text, a conversation or a mapping is wanted, not {item!r:.80}.")
+
+    def encode(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+        origin: Callable[[int], str] = row_name,
+    ) -> list[Features]:
+        """Turn rows into blocks to learn or, without labels, into prompts to go on from.
+
+        Raises:
+            DataError: A text is missing or empty, a conversation is none, or a prompt is longer
+                than the model reads; the row is named.
+        """
+        if rows and "input_ids" in rows[0]:
+            return [
+                _read_tokens(row, number, origin) for row, number in zip(rows, numbers, strict=True)
+            ]
+        if not with_labels:
+            return self._prompts(rows, numbers, tokenizer, origin)
+        features = []
+        for (ids, labels), number in zip(
+            self._texts(rows, numbers, tokenizer, origin), numbers, strict=True
+        ):
+            features += self._blocks(ids, labels, number, origin)
+        return features
+
+    def _texts(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        origin: Callable[[int], str],
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return ids and labels of whole rows."""
+        settings = self.settings
+        if settings.messages_column is not None:
+            return [
+                _conversation(row, settings.messages_column, number, tokenizer, origin)
+                for row, number in zip(rows, numbers, strict=True)
+            ]
+        pairs = list(zip(rows, numbers, strict=True))
+        if settings.prompt_column is None or settings.completion_column is None:
+            column = settings.text_column or TEXT_COLUMNS[0]
+            texts = [text_of(row, column, n, origin, may_be_empty=False) for row, n in pairs]
+            return [(ids, ids) for ids in self._ended(texts, tokenizer)]
+        prompts = [text_of(row, settings.prompt_column, n, origin) for row, n in pairs]
+        answers = [
+            text_of(row, settings.completion_column, n, origin, may_be_empty=False)
+            for row, n in pairs
+        ]
+        asked = _prompt_ids(prompts, tokenizer)
+        whole = self._ended([p + a for p, a in zip(prompts, answers, strict=True)], tokenizer)
+        found = []
+        for before, ids in zip(asked, whole, strict=True):
+            labels = ids.copy()
+            labels[: _common(before, ids)] = IGNORED_LABEL
+            found.append((ids, labels))
+        return found
+
+    def _ended(self, texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
+        """Return the ids of texts to learn, with the token that ends texts."""
+        encoded = tokenizer.encode_rows(texts, max_length=None)
+        ids = np.split(encoded.input_ids, encoded.offsets[1:-1])
+        end = tokenizer.eos_token_id
+        if end is None or not self.settings.ends_texts:
+            return ids
+        return [each if len(each) and each[-1] == end else np.append(each, end) for each in ids]
+
+    def _blocks(
+        self,
+        ids: np.ndarray,
+        labels: np.ndarray,
+        number: int,
+        origin: Callable[[int], str],
+    ) -> list[Features]:
+        """Cut a row into blocks that the model can read; the last has two tokens at least."""
+        length = self.settings.max_length
+        assert length is not None
+        if len(ids) < 2:
+            raise DataError(
+                f"{origin(number)}: there is nothing to guess in a text of one token. Leave it out."
+            )
+        starts = list(range(0, len(ids), length))
+        if len(ids) - starts[-1] < 2:
+            starts.pop()
+        blocks = []
+        for start in starts:
+            part = slice(start, start + length)
+            label = labels[part].astype(np.int32)
+            blocks.append(Features(ids[part].astype(np.int32), None, label, number))
+        return blocks
+
+    def _prompts(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        origin: Callable[[int], str],
+    ) -> list[Features]:
+        settings, length = self.settings, self.settings.max_length
+        assert length is not None
+        messages = settings.messages_column or MESSAGES_COLUMNS[0]
+        column = settings.prompt_column or settings.text_column or TEXT_COLUMNS[0]
+        features = []
+        for row, number in zip(rows, numbers, strict=True):
+            given: str | Sequence[Message]
+            if messages in row and column not in row:
+                given = _messages_of(row, messages, number, origin)
+                chat = tokenizer.apply_chat_template(given, add_generation_prompt=True)
+                ids = np.array(chat["input_ids"], np.int32)
+            else:
+                given = text_of(row, column, number, origin)
+                (ids,) = _prompt_ids([given], tokenizer)
+            if not len(ids):
+                raise DataError(
+                    f"{origin(number)}: the prompt is empty, and the tokenizer has no token that "
+                    "begins texts. Give at least one word."
+                )
+            if len(ids) >= length:
+                raise DataError(
+                    f"{origin(number)}: the prompt has {len(ids)} tokens, and the model reads at "
+                    f"most {length} with what it writes. Shorten the prompt."
+                )
+            features.append(Features(ids, None, None, number, source=_Prompt(given, tokenizer)))
+        return features
+
+    def join_labels(self, features: Sequence[Features]) -> Tensor | None:
+        """Join the labels of all tokens, (T,)."""
+        if features[0].label is None:
+            return None
+        return torch.from_numpy(np.concatenate([feature.label for feature in features]))
+
+    # What the model writes -----------------------------------------------------------------
+
+    def requests(self, features: Features) -> list[Request]:
+        """Return what is to be written for a row: nothing where its text is known."""
+        return [] if features.label is not None else [Request(features.input_ids)]
+
+    def condense(
+        self, answers: dict[str, Tensor], batch: PackedBatch, *, with_labels: bool
+    ) -> dict[str, Tensor]:
+        """Keep (N,) loss and whether it is right of the tokens that have something to guess."""
+        return scored_tokens(answers["logits"], next_labels(batch))
+
+    def predict(
+        self, features: Sequence[Features], outputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> Any:
+        """Return counts of a text that is known, or what was written to a prompt."""
+        if WRITTEN not in outputs[0]:
+            return sum(counts for output in outputs if (counts := counts_of(output)) is not None)
+        prompt: _Prompt = features[0].source
+        (writings,) = outputs[0][WRITTEN].tolist()
+        texts = [_continuation(features[0].input_ids, w.ids, prompt.tokenizer) for w in writings]
+        return WrittenText([self._full(prompt, t) for t in texts], [w.score for w in writings])
+
+    def _full(self, prompt: _Prompt, text: str) -> Any:
+        """Return an answer with what it answers, if wished."""
+        if not self.settings.return_full_text:
+            return text
+        if isinstance(prompt.given, str):
+            return prompt.given + text
+        return [*prompt.given, {"role": "assistant", "content": text}]
+
+    def row_label(self, features: Sequence[Features]) -> Any:
+        """Return how many tokens of the row are to be guessed."""
+        labels = [feature.label for feature in features if feature.label is not None]
+        return int(sum((label[1:] != IGNORED_LABEL).sum() for label in labels))
+
+    def answer(self, prediction: WrittenText, *, top_k: int | None = 1) -> Any:
+        """Return `generated_text`, or a list of several."""
+        answers = [{"generated_text": text} for text in prediction.texts]
+        return answers[0] if len(answers) == 1 else answers
+
+    def new_metrics(self) -> Metric:
+        """Return counters of how well words are foreseen."""
+        return PerplexityMetrics()
+
+
+def _prompt_ids(prompts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Return the ids of prompts, without the token that would end them."""
+    encoded = tokenizer.encode_rows(prompts, max_length=None)
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+    ids = np.split(encoded.input_ids, encoded.offsets[1:-1])
+    return [each[:-1] if len(each) > 1 and int(each[-1]) in ends else each for each in ids]
+
+
+def _continuation(prompt: np.ndarray, new: np.ndarray, tokenizer: Tokenizer) -> str:
+    """Return new tokens as text, with the space that is before the first of them."""
+    before = tokenizer.decode(prompt.tolist(), skip_special_tokens=True)
+    whole = tokenizer.decode([*prompt.tolist(), *new.tolist()], skip_special_tokens=True)
+    if isinstance(whole, str) and isinstance(before, str) and whole.startswith(before):
+        return whole[len(before) :]
+    return str(tokenizer.decode(new.tolist(), skip_special_tokens=True))
+
+
+def _common(first: np.ndarray, second: np.ndarray) -> int:
+    """Return how many ids two rows begin with in common."""
+    length = min(len(first), len(second))
+    differs = first[:length] != second[:length]
+    return int(differs.argmax()) if differs.any() else length
+
+
+def _read_tokens(row: Mapping[str, Any], number: int, origin: Callable[[int], str]) -> Features:
+    """Take a row of ids as it is; without labels, all of it is learned."""
+    columns = token_columns(row, number, origin)
+    ids = columns["input_ids"]
+    return Features(ids, None, columns.get("labels", ids), number)
+
+
+def _messages_of(
+    row: Mapping[str, Any], column: str, number: int, origin: Callable[[int], str]
+) -> Sequence[Message]:
+    """Return the conversation in a column.
+
+    Raises:
+        DataError: It is none.
+    """
+    messages = row.get(column)
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise DataError(
+            f"{origin(number)}: `{column}` must be a list of messages with `role` and `content`, "
+            f"but is {messages!r:.80}."
+        )
+    return messages
+
+
+def _conversation(
+    row: Mapping[str, Any],
+    column: str,
+    number: int,
+    tokenizer: Tokenizer,
+    origin: Callable[[int], str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of a conversation, and its labels: what the assistant says.
+
+    Raises:
+        DataError: It is none, or the assistant says nothing in it.
+    """
+    messages = _messages_of(row, column, number, origin)
+    try:
+        chat = tokenizer.apply_chat_template(messages, return_assistant_tokens_mask=True)
+    except TokenizerError as error:
+        raise DataError(f"{origin(number)}: {error}") from error
+    ids = np.array(chat["input_ids"], dtype=np.int32)
+    is_said = np.array(chat["assistant_masks"], dtype=bool)
+    if not is_said.any():
+        raise DataError(
+            f"{origin(number)}: the assistant says nothing, so there is nothing to learn. Leave "
+            "the row out."
+        )
+    return ids, np.where(is_said, ids, IGNORED_LABEL)

@@ -1,0 +1,366 @@
+"""Text to text: what an encoder reads, a decoder writes anew.
+
+Translation and summarisation are this task with other columns and answers. Sources longer than
+the model reads are cut in pieces at the ends of sentences, and what is written for them is joined.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from abrazo.data.rows import RowSource
+from abrazo.errors import ConfigError, DataError
+from abrazo.generation.config import GenerationConfig
+from abrazo.layers.layout import Layout
+from abrazo.layers.packing import PackedBatch
+from abrazo.metrics.base import Metric, MetricGroup
+from abrazo.metrics.summaries import RougeMetrics
+from abrazo.metrics.translation import BleuMetrics, ChrfMetrics
+from abrazo.models.base import PretrainedModel
+from abrazo.models.seq2seq import Seq2SeqConfig
+from abrazo.models.seq2seq_model import Seq2SeqModel
+from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.columns import find_column, text_of
+from abrazo.tasks.pieces import Piece, cut_in_pieces
+from abrazo.tasks.written import (
+    WRITTEN,
+    Request,
+    WrittenText,
+    counts_of,
+    scored_tokens,
+    written_text,
+)
+from abrazo.tokenization.tokenizer import Tokenizer
+
+SOURCE_COLUMNS = ("source", "input", "text", "src", "document", "article", "question")
+TARGET_COLUMNS = ("target", "output", "tgt", "summary", "translation", "response", "answer")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextToTextSettings(TaskSettings):
+    """Which columns are read, and how is written."""
+
+    source_column: str | None = None
+    """Column of the text that is read; found by its name unless given."""
+    target_column: str | None = None
+    """Column of the text that is to be written; found by its name unless given."""
+    prefix: str = ""
+    """What is put before each text that is read, as T5 was taught."""
+    source_language: str | None = None
+    """Language of what is read, in models with several."""
+    target_language: str | None = None
+    """Language of what is written, in models with several."""
+    max_target_length: int | None = None
+    """The most tokens of a text to learn; None takes what the model can write."""
+    generation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Options of `generate`, such as `num_beams`, that go before the model's own."""
+    writes_in_evaluation: bool = True
+    """Whether evaluation writes every text, to compare it; else there is only the loss."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.max_target_length is not None and self.max_target_length < 2:
+            raise ConfigError(
+                f"`max_target_length` must be at least 2, but is {self.max_target_length}."
+            )
+        GenerationConfig(**self.generation)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Source:
+    """What a task remembers of a row."""
+
+    pieces: Sequence[Piece]
+    """The source, whole or in pieces."""
+    ids: Sequence[np.ndarray]
+    """The ids of each piece."""
+    target: str | None
+    """The text to be written, where it is known."""
+    tokenizer: Tokenizer
+
+
+class TextToText(Task):
+    """A text to another one."""
+
+    name = "text2text-generation"
+    head_name = "seq2seq_lm"
+    settings_type: ClassVar[type[TaskSettings]] = TextToTextSettings
+    settings: TextToTextSettings
+    generates = True
+    call_arguments: ClassVar[tuple[str, ...]] = ("texts",)
+    source_columns: ClassVar[tuple[str, ...]] = SOURCE_COLUMNS
+    """Usual names of the column that is read."""
+    target_columns: ClassVar[tuple[str, ...]] = TARGET_COLUMNS
+    """Usual names of the column that is to be written."""
+    answer_key: ClassVar[str] = "generated_text"
+    """What a text is called in answers."""
+
+    def __init__(self, settings: TextToTextSettings) -> None:
+        """Take settings that leave nothing open but lengths."""
+        self.settings = settings
+        self._config: Seq2SeqConfig | None = None
+
+    @property
+    def label_column(self) -> str:
+        """The column of the text to be written."""
+        return self.settings.target_column or self.target_columns[0]
+
+    @property
+    def source_column(self) -> str:
+        """The column of the text that is read."""
+        return self.settings.source_column or self.source_columns[0]
+
+    @classmethod
+    def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
+        """Find the columns."""
+        assert isinstance(settings, TextToTextSettings)
+        columns = rows.column_names
+        source = find_column(
+            columns, settings.source_column, cls.source_columns, "text that is read"
+        )
+        others = [column for column in columns if column != source]
+        target = find_column(
+            others, settings.target_column, cls.target_columns, "text to be written"
+        )
+        return cls(settings.replace(source_column=source, target_column=target))
+
+    @classmethod
+    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
+        """Return the task as the model was trained for it."""
+        task = super().of_model(model, settings)
+        task._take_from(model)
+        return task
+
+    def prepare_model(self, model: PretrainedModel) -> None:
+        """Write the settings into a model that writes."""
+        super().prepare_model(model)
+        self._take_from(model)
+
+    def fit_length(self, model: PretrainedModel) -> None:
+        """Settle how long sources and targets may be."""
+        super().fit_length(model)
+        assert isinstance(model, Seq2SeqModel)
+        limit, wanted = model.backbone.decoder.max_length, self.settings.max_target_length
+        if wanted is not None and wanted > limit:
+            raise ConfigError(
+                f"`max_target_length` must be at most {limit}, the model's own, but is {wanted}."
+            )
+        self.settings = self.settings.replace(max_target_length=wanted or limit)
+
+    def _take_from(self, model: PretrainedModel) -> None:
+        assert isinstance(model, Seq2SeqModel)
+        self._config = model.config
+
+    def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
+        """Return the options that go before the model's own."""
+        options = dict(self.settings.generation)
+        language = self.settings.target_language
+        if language is not None and tokenizer.languages is not None:
+            options.setdefault("forced_bos_token_id", tokenizer.get_lang_id(language))
+        return GenerationConfig(**options)
+
+    def writing(self, **options: Any) -> Self:
+        """Return the task with other options of `generate`."""
+        task = copy.copy(self)
+        merged = {**self.settings.generation, **options}
+        task.settings = self.settings.replace(generation=merged)
+        return task
+
+    # The way of a row ----------------------------------------------------------------------
+
+    def as_row(self, item: Any) -> Mapping[str, Any]:
+        """Accept a text, or a mapping with the column that is read or a usual name of it."""
+        column = self.source_column
+        if isinstance(item, str):
+            return {column: item}
+        if isinstance(item, Mapping):
+            if column in item:
+                return item
+            usual = next((name for name in self.source_columns if name in item), None)
+            return item if usual is None else {column: item[usual]}
+        raise DataError(f"A text or a mapping is wanted, not {item!r:.80}.")
+
+    def encode(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        tokenizer: Tokenizer,
+        *,
+        with_labels: bool,
+        origin: Callable[[int], str] = row_name,
+    ) -> list[Features]:
+        """Turn each row into one source and, with labels, what is to be written.
+
+        What is learned from is the first piece of a long source; all pieces are written for.
+        """
+        self._set_languages(tokenizer)
+        sources = [
+            text_of(row, self.source_column, number, origin, may_be_empty=False)
+            for row, number in zip(rows, numbers, strict=True)
+        ]
+        targets: list[str] = []
+        if with_labels:
+            targets = [
+                text_of(row, self.label_column, number, origin, may_be_empty=False)
+                for row, number in zip(rows, numbers, strict=True)
+            ]
+        prefixed = [self.settings.prefix + source for source in sources]
+        encoded = tokenizer.encode_rows(prefixed, max_length=self.settings.max_length)
+        labels = self._encode_targets(targets, tokenizer)
+        offsets, segments = encoded.offsets.tolist(), encoded.token_type_ids
+        features = []
+        for place, number in enumerate(numbers):
+            span = slice(offsets[place], offsets[place + 1])
+            ids, dropped = encoded.input_ids[span], int(encoded.dropped[place])
+            label, cut = labels[place] if labels else (None, 0)
+            features.append(
+                Features(
+                    ids,
+                    None if segments is None else segments[span],
+                    label,
+                    number,
+                    dropped + cut,
+                    source=self._remember(
+                        sources[place],
+                        targets[place] if targets else None,
+                        ids if not dropped else None,
+                        tokenizer,
+                    ),
+                )
+            )
+        return features
+
+    def _set_languages(self, tokenizer: Tokenizer) -> None:
+        source, target = self.settings.source_language, self.settings.target_language
+        if tokenizer.languages is None:
+            return
+        if source is not None and tokenizer.src_lang != source:
+            tokenizer.src_lang = source
+        if target is not None and tokenizer.tgt_lang != target:
+            tokenizer.tgt_lang = target
+
+    def _encode_targets(
+        self, targets: Sequence[str], tokenizer: Tokenizer
+    ) -> list[tuple[np.ndarray, int]]:
+        """Return the ids of each target, and how many tokens of it were left out."""
+        if not targets:
+            return []
+        encoded = tokenizer.target.encode_rows(targets, max_length=self.settings.max_target_length)
+        ids = np.split(encoded.input_ids, encoded.offsets[1:-1])
+        return list(zip(ids, encoded.dropped.tolist(), strict=True))
+
+    def _remember(
+        self, source: str, target: str | None, ids: np.ndarray | None, tokenizer: Tokenizer
+    ) -> _Source:
+        """Keep what is needed to write, a source that is too long in pieces."""
+        if ids is not None:
+            return _Source([Piece(source, "")], [ids], target, tokenizer)
+        prefix, length = self.settings.prefix, self.settings.max_length
+        assert length is not None
+        room = length
+        if prefix:
+            room -= int(tokenizer.encode_rows([prefix], max_length=None).lengths[0])
+        pieces = cut_in_pieces(source, tokenizer, room)
+        encoded = tokenizer.encode_rows([prefix + p.text for p in pieces], max_length=length)
+        return _Source(
+            pieces, np.split(encoded.input_ids, encoded.offsets[1:-1]), target, tokenizer
+        )
+
+    def collate(self, features: Sequence[Features]) -> PackedBatch:
+        """Pack both sides, rows with short sources first."""
+        ordered = sorted(features, key=lambda feature: len(feature.input_ids))
+        source = super().collate([dataclasses.replace(f, label=None) for f in ordered])
+        assert self._config is not None
+        is_known = ordered[0].label is not None
+        start = np.zeros(1, dtype=np.int32)  # stands for what is to be written
+        targets = [feature.label if is_known else start for feature in ordered]
+        layout = Layout([len(target) for target in targets])
+        labels = torch.from_numpy(np.concatenate(targets))
+        return PackedBatch(
+            input_ids=self._config.shift_right(labels, layout),
+            layout=layout,
+            labels=labels if is_known else None,
+            source=source,
+            rows=source.rows,
+        )
+
+    # What the model writes -----------------------------------------------------------------
+
+    def requests(self, features: Features) -> list[Request]:
+        """Return what is to be written for a row: one text for each piece of its source."""
+        source: _Source = features.source
+        if features.label is not None and not self.settings.writes_in_evaluation:
+            return []
+        return [Request(None, ids) for ids in source.ids]
+
+    def condense(
+        self, answers: dict[str, Tensor], batch: PackedBatch, *, with_labels: bool
+    ) -> dict[str, Tensor]:
+        """Keep (N,) loss and whether it is right of the tokens that are learned."""
+        return scored_tokens(answers["logits"], batch.labels)
+
+    def predict(
+        self, features: Sequence[Features], outputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> WrittenText:
+        """Return what was written."""
+        (feature,), (output,) = features, outputs
+        source: _Source = feature.source
+        counts = counts_of(output)
+        if WRITTEN not in output:
+            return WrittenText([], [], counts)
+        return written_text(output[WRITTEN].tolist(), source.pieces, source.tokenizer, counts)
+
+    def row_label(self, features: Sequence[Features]) -> Any:
+        """Return the text to be written, or None."""
+        return features[0].source.target
+
+    def to_arrays(
+        self, predictions: Sequence[WrittenText], labels: Sequence[Any]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield texts, as arrays of objects."""
+        if predictions[0].texts:
+            written = [prediction.texts[0] for prediction in predictions]
+            yield np.array(written, dtype=object), np.array(list(labels), dtype=object)
+
+    def answer(self, prediction: WrittenText, *, top_k: int | None = 1) -> Any:
+        """Return the text under the task's key, or a list of several."""
+        answers = [{self.answer_key: text} for text in prediction.texts]
+        return answers[0] if len(answers) == 1 else answers
+
+    def new_metrics(self) -> Metric:
+        """Return counters of how near texts are to those wished for."""
+        if not self.settings.writes_in_evaluation:
+            return MetricGroup()
+        return MetricGroup(self._text_metrics())
+
+    def _text_metrics(self) -> list[Metric]:
+        return [RougeMetrics(), ChrfMetrics()]
+
+
+class Translation(TextToText):
+    """A text to the same in another language."""
+
+    name = "translation"
+    source_columns = ("source", "src", "text", "input")
+    target_columns = ("target", "tgt", "translation", "output")
+    answer_key = "translation_text"
+
+    def _text_metrics(self) -> list[Metric]:
+        return [BleuMetrics(), ChrfMetrics()]
+
+
+class Summarization(TextToText):
+    """A text to a shorter one with what matters."""
+
+    name = "summarization"
+    source_columns = ("text", "document", "article", "source", "dialogue", "input")
+    target_columns = ("summary", "highlights", "title", "target", "output")
+    answer_key = "summary_text"
+
+    def _text_metrics(self) -> list[Metric]:
+        return [RougeMetrics()]
