@@ -28,6 +28,13 @@ FAMILIES: dict[str, str] = {
     "deberta-v2": "abrazo.models.deberta_v2",
     "nomic_bert": "abrazo.models.nomic_bert",
     "gte": "abrazo.models.gte",
+    "t5": "abrazo.models.t5",
+    "mt5": "abrazo.models.mt5",
+    "bart": "abrazo.models.bart",
+    "mbart": "abrazo.models.mbart",
+    "marian": "abrazo.models.marian",
+    "pegasus": "abrazo.models.pegasus",
+    "m2m_100": "abrazo.models.m2m_100",
     "llama": "abrazo.models.llama",
 }
 """The module of each family, by `model_type`; imported when a model of it is asked for."""

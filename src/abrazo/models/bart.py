@@ -93,6 +93,11 @@ class BartConfig(Seq2SeqConfig):
         """What words are multiplied with."""
         return math.sqrt(self.d_model) if self.scale_embedding else 1.0
 
+    @property
+    def shares_words(self) -> bool:
+        """Whether either side reads the same words; without a shared head nothing is shared."""
+        return self.tie_word_embeddings
+
     def _wrong_values(self) -> list[str]:
         problems = super()._wrong_values()
         for side in ("encoder", "decoder"):
@@ -195,15 +200,19 @@ class BartBackbone(Seq2SeqBackbone):
     design: ClassVar[Design] = Design()
 
     def __init__(self, config: BartConfig) -> None:
-        words = nn.Embedding(config.vocab_size, config.d_model)
-        super().__init__(
-            BartEncoder(config, words, self.design),
-            BartDecoder(config, self.decoder_words(config, words), self.design),
-        )
+        words = _words(config, config.vocab_size)
+        encoder = BartEncoder(config, words, self.design)
+        if not config.shares_words:
+            words = _words(config, config.target_vocab_size)
+        super().__init__(encoder, BartDecoder(config, words, self.design))
 
-    def decoder_words(self, config: Any, words: nn.Embedding) -> nn.Embedding:
-        """Return the words of the decoder: those of the encoder."""
-        return words
+
+def _words(config: BartConfig, size: int) -> nn.Embedding:
+    """Return the words of one side or both; that of padding is not learned where it is read."""
+    pad = config.pad_token_id
+    return nn.Embedding(
+        size, config.d_model, padding_idx=pad if pad is not None and pad < size else None
+    )
 
 
 def _side_rows(side: str) -> tuple[Row, ...]:
@@ -230,23 +239,28 @@ def _side_rows(side: str) -> tuple[Row, ...]:
     )
 
 
-ROWS = (
-    Row("encoder.embeddings.tokens", "shared"),
-    *_side_rows("encoder"),
-    *_side_rows("decoder"),
-)
-"""Key map of BART and its relatives."""
+def _rows(config: BartConfig) -> tuple[Row, ...]:
+    """Return the key map of BART or a relative."""
+    own = (
+        Row("encoder.embeddings.tokens", "encoder.embed_tokens"),
+        Row("decoder.embeddings.tokens", "decoder.embed_tokens"),
+    )
+    words = (Row("encoder.embeddings.tokens", "shared"),) if config.shares_words else own
+    return (*words, *_side_rows("encoder"), *_side_rows("decoder"))
+
+
 SINES = ("encoder.embed_positions.", "decoder.embed_positions.")
 """Positions that relatives compute, although files may have them."""
 
 FAMILY = Family(
     config=BartConfig,
     backbone=BartBackbone,
-    rows=ROWS,
+    rows=_rows,
     prefix="model.",
     heads={"seq2seq_lm": seq2seq_lm(has_fixed_bias=True)},
     elsewhere=(
-        *("encoder.embed_tokens.", "decoder.embed_tokens.", "lm_head.", "final_logits_bias"),
+        *("shared.", "encoder.embed_tokens.", "decoder.embed_tokens."),
+        *("lm_head.", "final_logits_bias"),
         *("encoder.version", "decoder.version", "classification_head.", "qa_outputs."),
     ),
     aliases=SHARED_WORDS,

@@ -10,9 +10,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
-from abrazo.checkpoints.keymap import Row
 from abrazo.layers.shared_embeddings import SinePositions
 from abrazo.models import bart
 from abrazo.models.encoder import by_head
@@ -48,6 +46,11 @@ class MarianConfig(bart.BartConfig):
         super().__post_init__()
 
     @property
+    def shares_words(self) -> bool:
+        """Whether either side reads the same words."""
+        return self.tie_word_embeddings and self.share_encoder_decoder_embeddings
+
+    @property
     def target_vocab_size(self) -> int:
         """Number of pieces that the decoder writes."""
         if self.share_encoder_decoder_embeddings:
@@ -73,32 +76,15 @@ def sine_positions(config: Any) -> SinePositions:
 
 
 class MarianBackbone(bart.BartBackbone):
-    """BART's, with sines for positions, and perhaps with words for either side."""
+    """BART's, with sines for positions and no norm behind the embeddings."""
 
     design = bart.Design(has_embedding_norm=False, positions=sine_positions)
-
-    def decoder_words(self, config: MarianConfig, words: nn.Embedding) -> nn.Embedding:
-        """Return the words of the decoder: those of the encoder, or its own."""
-        if config.share_encoder_decoder_embeddings:
-            return words
-        return nn.Embedding(config.target_vocab_size, config.d_model)
-
-
-def _rows(config: MarianConfig) -> tuple[Row, ...]:
-    if config.share_encoder_decoder_embeddings:
-        return bart.ROWS
-    return (
-        Row("encoder.embeddings.tokens", "encoder.embed_tokens"),
-        Row("decoder.embeddings.tokens", "decoder.embed_tokens"),
-        *bart.ROWS[1:],
-    )
 
 
 FAMILY = dataclasses.replace(
     bart.FAMILY,
     config=MarianConfig,
     backbone=MarianBackbone,
-    rows=_rows,
     elsewhere=(*bart.FAMILY.elsewhere, *bart.SINES),
 )
 

@@ -236,12 +236,11 @@ class Seq2SeqBackbone(Backbone):
 AS_ONE_LINE = Form(lambda tensor: tensor.flatten(), lambda tensor: tensor[None])
 """A vector that files have as a matrix of one line."""
 
+_OF_ENCODER, _OF_DECODER = "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"
 SHARED_WORDS = {
-    "shared.weight": (
-        "encoder.embed_tokens.weight",
-        "decoder.embed_tokens.weight",
-        "lm_head.weight",
-    )
+    "shared.weight": (_OF_ENCODER, _OF_DECODER, "lm_head.weight"),
+    _OF_ENCODER: ("shared.weight",),
+    _OF_DECODER: ("shared.weight",),
 }
 """Under which other names files may have words that both sides and the head share."""
 
