@@ -12,6 +12,7 @@ from abrazo.data.dataset import Dataset as Dataset
 from abrazo.data.dataset import DatasetDict as DatasetDict
 from abrazo.data.dataset import concatenate_datasets as concatenate_datasets
 from abrazo.data.loading import load_dataset as load_dataset
+from abrazo.data.mixture import Mixture as Mixture
 from abrazo.data.sentence_pairs import SentencePairs as SentencePairs
 from abrazo.data.text_datasets import LineByLineTextDataset as LineByLineTextDataset
 from abrazo.data.text_datasets import TextDataset as TextDataset
@@ -41,11 +42,16 @@ from abrazo.inference.ranking import rank as rank
 from abrazo.inference.search import Hit as Hit
 from abrazo.inference.search import SearchIndex as SearchIndex
 from abrazo.inference.search import search as search
+from abrazo.metrics import BleuMetrics as BleuMetrics
+from abrazo.metrics import ChrfMetrics as ChrfMetrics
 from abrazo.metrics import ClassificationMetrics as ClassificationMetrics
 from abrazo.metrics import EvalPrediction as EvalPrediction
+from abrazo.metrics import ExactMatchMetrics as ExactMatchMetrics
 from abrazo.metrics import Metric as Metric
 from abrazo.metrics import MultiLabelMetrics as MultiLabelMetrics
+from abrazo.metrics import PerplexityMetrics as PerplexityMetrics
 from abrazo.metrics import RegressionMetrics as RegressionMetrics
+from abrazo.metrics import RougeMetrics as RougeMetrics
 from abrazo.metrics import SpanMetrics as SpanMetrics
 from abrazo.models.adapters import add_lora as add_lora
 from abrazo.models.adapters import load_adapter as load_adapter
@@ -151,6 +157,7 @@ from abrazo.models.mpnet import MPNetForQuestionAnswering as MPNetForQuestionAns
 from abrazo.models.mpnet import MPNetForSequenceClassification as MPNetForSequenceClassification
 from abrazo.models.mpnet import MPNetForTokenClassification as MPNetForTokenClassification
 from abrazo.models.mpnet import MPNetModel as MPNetModel
+from abrazo.models.multi_task import MultiTaskModel as MultiTaskModel
 from abrazo.models.nomic_bert import NomicBertConfig as NomicBertConfig
 from abrazo.models.nomic_bert import NomicBertForMaskedLM as NomicBertForMaskedLM
 from abrazo.models.nomic_bert import NomicBertForQuestionAnswering as NomicBertForQuestionAnswering
@@ -198,6 +205,24 @@ from abrazo.tasks.token_classification import (
 )
 from abrazo.tokenization.auto import AutoTokenizer as AutoTokenizer
 from abrazo.tokenization.bert import BertTokenizer as BertTokenizer
+from abrazo.tokenization.families import AlbertTokenizer as AlbertTokenizer
+from abrazo.tokenization.families import BartTokenizer as BartTokenizer
+from abrazo.tokenization.families import CamembertTokenizer as CamembertTokenizer
+from abrazo.tokenization.families import GemmaTokenizer as GemmaTokenizer
+from abrazo.tokenization.families import GPT2Tokenizer as GPT2Tokenizer
+from abrazo.tokenization.families import LlamaTokenizer as LlamaTokenizer
+from abrazo.tokenization.families import M2M100Tokenizer as M2M100Tokenizer
+from abrazo.tokenization.families import MarianTokenizer as MarianTokenizer
+from abrazo.tokenization.families import MBart50Tokenizer as MBart50Tokenizer
+from abrazo.tokenization.families import MBartTokenizer as MBartTokenizer
+from abrazo.tokenization.families import NllbTokenizer as NllbTokenizer
+from abrazo.tokenization.families import PegasusTokenizer as PegasusTokenizer
+from abrazo.tokenization.families import Qwen2Tokenizer as Qwen2Tokenizer
+from abrazo.tokenization.families import RobertaTokenizer as RobertaTokenizer
+from abrazo.tokenization.families import T5Tokenizer as T5Tokenizer
+from abrazo.tokenization.families import TranslationTokenizer as TranslationTokenizer
+from abrazo.tokenization.families import XLMRobertaTokenizer as XLMRobertaTokenizer
+from abrazo.tokenization.families import XLNetTokenizer as XLNetTokenizer
 from abrazo.tokenization.tokenizer import Tokenizer as Tokenizer
 from abrazo.tokenization.training import train_tokenizer as train_tokenizer
 from abrazo.training.arguments import TrainingArguments as TrainingArguments

@@ -245,7 +245,7 @@ class Chats(Vocabulary):
 
 
 def _is_within(token: tuple[int, int], span: tuple[int, int]) -> bool:
-    """Whether a token is of a span; one whose characters are but a space has the place behind it."""
+    """Whether a token is of a span; a lone space has no characters, but the place behind it."""
     start, end = token
     place = start if end > start else start - 1
     return span[0] <= place < span[1]
