@@ -11,6 +11,7 @@ import transformers
 
 from abrazo.checkpoints.jsonfile import read_json_object, write_json
 from abrazo.checkpoints.safetensors import open_tensors
+from abrazo.cli.main import main
 from abrazo.errors import CheckpointError, ConfigError
 from abrazo.inference.pipeline import pipeline
 from abrazo.models.adapters import add_lora
@@ -160,6 +161,17 @@ def test_a_folder_is_loaded_whole_or_by_the_part_that_a_task_needs(folder: Path)
     answer = pipeline("text-classification", folder)(TEXT)
     assert answer == pipeline("intent", folder, part="intent")(TEXT)
     assert pipeline("ner", folder)(TEXT) == pipeline("ner", load_model(folder))(TEXT)
+
+
+def test_commands_ask_one_of_the_tasks(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"text": TEXT}) + "\n", encoding="utf-8")
+    words = ["predict", str(folder), str(tmp_path / "rows.jsonl")]
+    assert main([*words, "--part", "intent"]) == 0
+    assert json.loads(capsys.readouterr().out)["predicted_label"] in ("bad", "good")
+    assert main(words) != 0
+    assert "several tasks that could be meant: intent, slots" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_a_new_head_starts_on_the_backbone(folder: Path, caplog: Any) -> None:

@@ -321,6 +321,8 @@ def test_what_only_a_part_can_do_is_told(tmp_path: Path) -> None:
     for inputs in ("a fine film", ["a fine film"], [{"text": "a fine film", "label": "good"}]):
         with pytest.raises(ConfigError, match=r"model.part\('intent'\)"):
             trainer.predict(inputs)
+    with pytest.raises(ConfigError, match="search is for models of one task"):
+        trainer.hyperparameter_search(n_trials=1)
     with pytest.raises(TrainingError, match="`loss` and `output_class` are for models of one task"):
         trainer_of(tmp_path, options={"loss": "focal"}).train()
 

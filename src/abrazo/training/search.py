@@ -27,6 +27,7 @@ import torch
 from abrazo.config import Config
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, TrainingError, one_of
+from abrazo.models.multi_task import MultiTaskModel
 from abrazo.training import search_study as studies
 from abrazo.training.callbacks.defaults import default_callbacks
 from abrazo.training.resuming import describe_run, digest_of_config
@@ -403,6 +404,8 @@ def _refuse_unguarded_script() -> None:
 def _require_evaluation(trainer: Trainer) -> None:
     """Refuse to search where no figure will come of it."""
     problems = []
+    if isinstance(trainer.model, MultiTaskModel):
+        problems.append("A search is for models of one task, but this one has several.")
     if trainer.train_source is None:
         problems.append("There is nothing to train on: give the Trainer a `train_dataset`.")
     if trainer.eval_source is None:
