@@ -1,44 +1,39 @@
-"""Train on your own `torch` data set, which gives raw rows or tokens.
+"""Train on your own `torch` data set: of raw rows, or of tokens that a collator pads.
 
 Run: python examples/own_dataset.py [model] [output folder]
 """
 
 import sys
-from typing import Any
 
 from torch.utils.data import Dataset
 
-from abrazo import BertForSequenceClassification, Trainer, TrainingArguments, load_dataset
-
-LABELS = ["negative", "neutral", "positive"]
+import abrazo as az
 
 
-class Messages(Dataset[dict[str, Any]]):
-    """Messages with their sentiment, as texts or, with a tokenizer, as tokens."""
+class Complaints(Dataset[dict[str, object]]):
+    """Messages, as texts or with a tokenizer as tokens, and whether they are negative."""
 
-    def __init__(self, split: str, tokenizer: Any = None) -> None:
-        self.rows = load_dataset("abrazo/starter", language="en", split=split)
-        self.tokenizer = tokenizer
+    def __init__(self, rows: az.Dataset, tokenizer: az.BertTokenizer | None) -> None:
+        self.rows, self.tokenizer = rows, tokenizer
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        row = self.rows[number]
-        if self.tokenizer is None:
-            return {"text": row["text"], "label": row["sentiment"]}
-        tokens = self.tokenizer(row["text"], truncation=True, max_length=64, return_tensors="pt")
-        return {**tokens, "labels": LABELS.index(row["sentiment"])}
+    def __getitem__(self, number: int) -> dict[str, object]:
+        text, label = self.rows[number]["text"], self.rows[number]["sentiment"]
+        encoded = self.tokenizer(text, truncation=True) if self.tokenizer else {"text": text}
+        return {**encoded, "label": int(label == "negative")}
 
 
 def main(model: str = "minilm", output: str = "own-data") -> None:
-    for kind in ("texts", "tokens"):
-        classifier = BertForSequenceClassification.from_pretrained(model, labels=LABELS)
-        tokenizer = classifier.tokenizer if kind == "tokens" else None
-        args = TrainingArguments(output_dir=f"{output}/{kind}", num_train_epochs=1)
-        trainer = Trainer(classifier, args, Messages("train", tokenizer))
-        trainer.train()
-        print(kind, trainer.evaluate(Messages("test", tokenizer))["eval_accuracy"])
+    data = az.load_dataset("abrazo/starter", language="en")
+    for kind, tokenizer in (("texts", None), ("tokens", az.BertTokenizer.from_pretrained(model))):
+        bert = az.BertForSequenceClassification.from_pretrained(model, num_labels=2)
+        collator = az.DataCollatorWithPadding(tokenizer) if tokenizer else None
+        args = az.TrainingArguments(output_dir=f"{output}/{kind}", num_train_epochs=1)
+        train, test = (Complaints(data[split], tokenizer) for split in ("train", "test"))
+        trainer = az.Trainer(bert, args, train, test, data_collator=collator)
+        print(kind, trainer.train().training_loss, trainer.evaluate()["eval_accuracy"])
 
 
 if __name__ == "__main__":

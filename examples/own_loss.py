@@ -26,16 +26,14 @@ class MarginOutput(az.SequenceClassifierOutput):
 def main(model: str = "minilm", output: str = "own-loss") -> None:
     data = az.load_dataset("abrazo/starter", language="en")
     data = data.apply(lambda rows: rows.select_columns(["text", "sentiment"]))
-    choices = {
-        "weighted": {"loss": "weighted"},  # also "focal" and "label_smoothing"
-        "function": {"loss": smooth},
-        "class": {"output_class": MarginOutput},
-    }
-    for name, choice in choices.items():
-        classifier = az.BertForSequenceClassification.from_pretrained(model, num_labels=3)
-        args = az.TrainingArguments(output_dir=f"{output}/{name}", num_train_epochs=1)
-        trainer = az.Trainer(classifier, args, data["train"], data["validation"], **choice)
-        print(name, trainer.train().training_loss, trainer.evaluate()["eval_accuracy"])
+    # a name may also be "focal", "label_smoothing" or "r_drop"
+    for kind, loss in (("loss", "weighted"), ("loss", smooth), ("output_class", MarginOutput)):
+        bert = az.BertForSequenceClassification.from_pretrained(model, num_labels=3)
+        args = az.TrainingArguments(
+            output_dir=output, num_train_epochs=1, overwrite_output_dir=True
+        )
+        trainer = az.Trainer(bert, args, data["train"], data["validation"], **{kind: loss})
+        print(kind, loss, trainer.train().training_loss, trainer.evaluate()["eval_accuracy"])
 
 
 if __name__ == "__main__":

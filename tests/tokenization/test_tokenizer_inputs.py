@@ -5,12 +5,15 @@ import logging
 import numpy as np
 import pyarrow
 import pytest
+import tokenizers
 import torch
 from tokenizer_samples import VOCAB, write_folder
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from abrazo.errors import ConfigError, TokenizerError
 from abrazo.tokenization.auto import AutoTokenizer
 from abrazo.tokenization.bert import BertTokenizer
+from abrazo.tokenization.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +226,19 @@ def test_decode_shows_pieces_with_their_labels(tokenizer):
     assert tokenizer.decode([ids, ids], pieces=[labels, labels]) == [shown, shown]
     with pytest.raises(TokenizerError, match="7 ids and 2 labels"):
         tokenizer.decode(ids, pieces=["O", "O"])
+
+
+def test_labelled_pieces_of_bytes_are_shown_as_text_where_they_are_whole_characters():
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(["Ada 住在 北京"] * 9, trainer)
+    tokenizer = Tokenizer(backend)
+    ids = tokenizer("Ada 住在 北京\n东")["input_ids"]
+    labels = ["B-PER", "O", "B-LOC", None, "a", "b", "c"]
+    assert tokenizer.decode(ids, pieces=labels) == ("Ada/B-PER Ġ住在/O Ġ北京/B-LOC Ċ ä/a ¸/b ľ/c")
 
 
 @pytest.mark.parametrize("number", [-100, len(VOCAB), 2**40])

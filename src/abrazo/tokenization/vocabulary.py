@@ -276,12 +276,23 @@ class Vocabulary:
             )
         left_out = set(self.all_special_ids) if skip else set()
         return " ".join(
-            self._token(number)
+            self._readable(number)
             if label is None or label == -100
-            else f"{self._token(number)}/{label}"
+            else f"{self._readable(number)}/{label}"
             for number, label in zip(ids, listed, strict=True)
             if number not in left_out
         )
+
+    def _readable(self, number: int) -> str:
+        """Return a token, that of a byte-level vocabulary as text where it holds whole characters.
+
+        Spaces and line ends are written as there, `Ġ` and `Ċ`.
+        """
+        token = self._token(number)
+        if type(self.backend.decoder).__name__ != "ByteLevel":
+            return token
+        text = self.convert_tokens_to_string([token])
+        return token if "\ufffd" in text else text.replace(" ", "Ġ").replace("\n", "Ċ")
 
     def _cleaned(self, text: str, asked: bool | None) -> str:
         wanted = self.settings.clean_up_tokenization_spaces if asked is None else asked
