@@ -33,6 +33,7 @@ class CausalLMHead(Head):
         bias: bool = False,
         scale: float = 1.0,
         softcap: float | None = None,
+        transform: nn.Module | None = None,
     ) -> None:
         """Build new weights.
 
@@ -42,8 +43,10 @@ class CausalLMHead(Head):
             bias: Whether the product has a bias.
             scale: What the hidden states are multiplied with.
             softcap: What scores are bent to stay below; None leaves them.
+            transform: What hidden states go through before, as in heads for masked words.
         """
         super().__init__()
+        self.transform = transform
         self.decoder = Linear(width, vocab_size, bias=bias)
         self.scale = scale
         self.softcap = softcap
@@ -65,6 +68,8 @@ class CausalLMHead(Head):
             hidden = hidden[_last_tokens(batch.layout)]
         elif encoded.is_packed_call and targets is not None:
             hidden = hidden[targets != IGNORED_LABEL]
+        if self.transform is not None:
+            hidden = self.transform(hidden)
         if self.scale != 1:
             hidden = hidden * self.scale
         logits = self.decoder(hidden)

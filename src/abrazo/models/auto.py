@@ -35,6 +35,7 @@ FAMILIES: dict[str, str] = {
     "marian": "abrazo.models.marian",
     "pegasus": "abrazo.models.pegasus",
     "m2m_100": "abrazo.models.m2m_100",
+    "encoder-decoder": "abrazo.models.encoder_decoder",
     "llama": "abrazo.models.llama",
 }
 """The module of each family, by `model_type`; imported when a model of it is asked for."""
@@ -242,3 +243,13 @@ class AutoModelForPreTraining(AutoModel):
     """Any model with the heads of its pretraining."""
 
     head = "pretraining"
+
+
+class AutoModelForSeq2SeqLM(AutoModel):
+    """Any encoder-decoder that writes a text for a text."""
+
+    head = "seq2seq_lm"
+
+
+class TranslationModel(AutoModelForSeq2SeqLM):
+    """Any model that translates: Marian, mBART, M2M-100, T5, whatever the checkpoint is."""

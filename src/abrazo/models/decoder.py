@@ -22,6 +22,9 @@ class DecoderBackbone(Backbone):
     counts_columns: ClassVar[bool] = False
     rounds_tokens: ClassVar[bool] = True
 
+    first_position: int = 0
+    """Position of a row's first token."""
+
     def forward(
         self,
         batch: PackedBatch,
@@ -35,7 +38,7 @@ class DecoderBackbone(Backbone):
         """
         if batch.past is not None:
             batch.past.advance(batch.layout)
-            batch.position_ids = batch.past.positions(batch.layout)
+            batch.position_ids = batch.past.positions(batch.layout) + self.first_position
         return super().forward(batch, hidden_states, attentions)
 
     def new_cache(self, limit: int | None = None) -> Cache:

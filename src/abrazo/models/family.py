@@ -188,11 +188,14 @@ class Family:
     def key_map(self, config: ModelConfig, head: str) -> KeyMap:
         """Return the whole key map of a model with that head, or of the bare backbone for `""`."""
         prefix = self.prefix if head else ""
-        own = self.rows(config) if callable(self.rows) else self.rows
-        rows = [row.under("backbone.", prefix) for row in own]
+        rows = [row.under("backbone.", prefix) for row in self.backbone_rows(config)]
         if head:
             rows += [row.under("head.", "") for row in self.head_rows(config, head)]
         return KeyMap(rows)
+
+    def backbone_rows(self, config: ModelConfig) -> tuple[Row, ...]:
+        """Return the rows of the backbone's key map, ours without `backbone.`."""
+        return self.rows(config) if callable(self.rows) else self.rows
 
     def head_rows(self, config: ModelConfig, head: str) -> tuple[Row, ...]:
         """Return the rows of a head's key map, ours without `head.`."""
