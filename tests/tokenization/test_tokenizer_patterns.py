@@ -43,7 +43,8 @@ DANGEROUS = {
     "recursion": r"(?<x>a\g<x>b)",
     "expansion": r"((a{500}){500})",
     "too often": r"a{100000}",
-    "too long": "a" * 5000,
+    "too long": "[ab]" * 2000,
+    "too many plain texts": "|".join(["text"] * 20_000),
     "too deep": "(" * 100 + ")" * 100,
     "many open repeats": "a*" * 20 + "b",
 }
