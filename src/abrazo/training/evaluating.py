@@ -3,16 +3,16 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from abrazo.data.mixture import Mixture
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, TrainingError
-from abrazo.inference.evaluation import Evaluation, evaluate_rows
+from abrazo.inference.evaluation import Evaluation, evaluate_rows, predict_rows
 from abrazo.inference.generating import engine_for
-from abrazo.metrics.base import Metric, as_metric
+from abrazo.metrics.base import Metric, as_metric, join_padded
 from abrazo.metrics.parts import PartMetrics
 from abrazo.models.base import PretrainedModel
 from abrazo.models.multi_task import MultiTaskModel
@@ -21,6 +21,17 @@ from abrazo.tasks.multi_task import MultiTask
 from abrazo.tokenization.tokenizer import Tokenizer
 
 PREFIX = "eval_"
+
+
+class PredictionOutput(NamedTuple):
+    """Predictions for some rows."""
+
+    predictions: np.ndarray
+    """One line a row, such as (rows, labels) logits."""
+    label_ids: np.ndarray | None
+    """The rows' labels as numbers, where they have some."""
+    metrics: dict[str, float]
+    """`test_` figures, where there are labels."""
 
 
 @dataclasses.dataclass
@@ -50,6 +61,19 @@ class Evaluator:
             metrics=self.metric,
             keep_predictions=keep_predictions,
         )
+
+    def predict(
+        self, model: PretrainedModel, rows: RowSource, *, with_labels: bool
+    ) -> PredictionOutput:
+        """Return what a model says of rows, and where they have labels, how well it does."""
+        if with_labels:
+            whole = self.evaluate(model, rows, keep_predictions=True)
+            assert whole.predictions is not None
+            return PredictionOutput(whole.predictions, whole.labels, with_prefix(whole, "test_"))
+        engine = engine_for(self.task, model, self.tokenizer, precision=self.precision)
+        found = [row.prediction for row in predict_rows(engine, self.task, rows, self.tokenizer)]
+        arrays = self.task.to_arrays(found, [None] * len(found))
+        return PredictionOutput(join_padded([array for array, _ in arrays]), None, {})
 
 
 class PartsEvaluator(Evaluator):

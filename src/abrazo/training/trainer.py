@@ -28,16 +28,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
-import numpy as np
-
 from abrazo.checkpoints.atomic import is_whole, prune, require_intact
 from abrazo.data.rows import RowSource, as_rows
 from abrazo.errors import ConfigError, TrainingError
 from abrazo.heads.outputs import ModelOutput
 from abrazo.hub.resolve import find_run_model
-from abrazo.inference.evaluation import Evaluation, predict_rows
-from abrazo.inference.generating import engine_for
-from abrazo.metrics.base import join_padded
+from abrazo.inference.evaluation import Evaluation
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.auto import task_type
@@ -58,6 +54,7 @@ from abrazo.training.clock import Clock
 from abrazo.training.collating import Collator
 from abrazo.training.evaluating import (
     Evaluator,
+    PredictionOutput,
     Watch,
     choose_metric,
     make_evaluator,
@@ -94,17 +91,6 @@ class TrainOutput(NamedTuple):
     """Mean loss of all steps."""
     metrics: dict[str, float]
     """`train_loss`, `train_runtime` and rates; `eval_` figures of the best weights."""
-
-
-class PredictionOutput(NamedTuple):
-    """Predictions for some rows."""
-
-    predictions: np.ndarray
-    """One line a row, such as (rows, labels) logits."""
-    label_ids: np.ndarray | None
-    """The rows' labels as numbers, where they have some."""
-    metrics: dict[str, float]
-    """`test_` figures, where there are labels."""
 
 
 class _EvaluationInterrupted(BaseException):
@@ -298,17 +284,7 @@ class Trainer:
         source, task = rows_to_predict(inputs, self.task)
         self.strategy.place(self.model)
         evaluator = self._evaluator(source, task)
-        if has_labels(task, source):
-            whole = evaluator.evaluate(self.model, source, keep_predictions=True)
-            assert whole.predictions is not None
-            return PredictionOutput(whole.predictions, whole.labels, with_prefix(whole, "test_"))
-        engine = engine_for(
-            evaluator.task, self.model, evaluator.tokenizer, precision=evaluator.precision
-        )
-        rows = predict_rows(engine, evaluator.task, source, evaluator.tokenizer)
-        found = [row.prediction for row in rows]
-        arrays = evaluator.task.to_arrays(found, [None] * len(found))
-        return PredictionOutput(join_padded([array for array, _ in arrays]), None, {})
+        return evaluator.predict(self.model, source, with_labels=has_labels(task, source))
 
     def hyperparameter_search(
         self,
