@@ -17,11 +17,13 @@ from abrazo.data.collate import (
 from abrazo.errors import DataError, TrainingError
 from abrazo.heads.outputs import SequenceClassifierOutput
 from abrazo.models.base import PretrainedModel
+from abrazo.models.llama import LlamaModel
 from abrazo.models.sentence import SentenceModel
 from abrazo.tokenization.bert import BertTokenizer
 from abrazo.training.trainer import Trainer
 from helpers.tiny import VOCAB, tiny_rows, tiny_tokenizer
 from helpers.training import assert_same_weights, small_arguments, small_model, small_trainer
+from helpers.writers import tiny_bart, tiny_llama
 
 ROWS = tiny_rows(24)
 TEXTS = [row["text"] for row in ROWS]
@@ -118,6 +120,39 @@ def test_a_bare_backbone_learns_masked_words_and_says_so(caplog: pytest.LogCaptu
     assert "it learns to guess masked words" in caplog.text
     collator = DataCollatorForLanguageModeling(tiny_tokenizer(), mlm_probability=0.5)
     assert trained(bare, bare(TEXTS), data_collator=collator).model.head_name == "masked_lm"
+
+
+@pytest.mark.parametrize("collates", [False, True])
+def test_a_bare_decoder_learns_next_words(collates: bool, caplog: pytest.LogCaptureFixture) -> None:
+    whole = tiny_llama()
+    bare = LlamaModel(whole.config)
+    bare.tokenizer = whole.tokenizer
+    output = bare(TEXTS)
+    assert output.last_hidden_state.shape == (
+        24,
+        max(len(row["input_ids"]) for row in output.dataset),
+        32,
+    )
+    collator = DataCollatorForLanguageModeling(whole.tokenizer, mlm=False) if collates else None
+    assert trained(bare, output, data_collator=collator).model.head_name == "causal_lm"
+    assert "it learns to guess next words" in caplog.text
+
+
+def test_a_bare_encoder_does_not_learn_words_that_it_sees() -> None:
+    bare = small_model("")
+    collator = DataCollatorForLanguageModeling(tiny_tokenizer(), mlm=False)
+    with pytest.raises(DataError, match="no head to train"):
+        trained(bare, bare(TEXTS), data_collator=collator)
+
+
+def test_models_that_write_learn_from_texts() -> None:
+    model = tiny_bart()
+    alone = [model(text, labels=target) for text, target in zip(TEXTS, LABELS, strict=True)]
+    data = model(TEXTS, labels=LABELS)
+    for line, one in zip(data.logits, alone, strict=True):
+        torch.testing.assert_close(line[: one.logits.shape[1]], one.logits[0], atol=1e-5, rtol=1e-4)
+    loss = trained(model, data).state.train_loss
+    assert loss == pytest.approx(data.loss.item(), rel=0.1)
 
 
 def test_collators_read_encoded_rows() -> None:

@@ -79,15 +79,14 @@ def call(
         output: ModelOutput = model(**_tensors(inputs[0]), **named, **wished)
         return output
     if not isinstance(task, Task):
-        kind = text_task_of(model) if task is None else task_type(task)
-        task = kind.of_model(model)
+        task = _task_of(model, task)
     tokenizer = model.tokenizer
     columns, labels = _read_call(task, inputs, named)
     if labels is not None and not model.head_name:
         raise DataError(
             f"{type(model).__name__} is a bare backbone, so it learns from no labels. Load a model "
-            "with a head, such as BertForSequenceClassification; without labels, the texts are "
-            "rows to learn masked words from."
+            "with a head, such as BertForSequenceClassification; without labels, a Trainer lets "
+            "it learn the words of the texts."
         )
     rows = task.rows_of_call(columns, labels, tokenizer)
     return RawTextOutput(model, task, rows, with_labels=labels is not None, wished=wished)
@@ -186,7 +185,7 @@ class RawTextOutput(ModelOutput):
             raise AttributeError(
                 f"This output has no `loss`: {type(self._model).__name__} is a bare backbone. Load "
                 "a model with a head, or give the output to a Trainer as `train_dataset`, which "
-                "lets the model learn masked words."
+                "lets the model learn the words of the texts."
             )
         return getattr(self.computed, name)
 
@@ -310,6 +309,16 @@ def require_tokenizer(data: object, model: PretrainedModel) -> None:
             f"tokenizer than that of the {type(model).__name__} it is for. Call the model itself: "
             "`model(texts, labels=labels)`."
         )
+
+
+def _task_of(model: PretrainedModel, given: type[Task] | str | None) -> Task:
+    """Return the task that reads a call; a bare backbone lacks the head, but reads as if it had."""
+    kind = text_task_of(model) if given is None else task_type(given)
+    if model.head_name:
+        return kind.of_model(model)
+    task = kind(kind.settings_type())
+    task.fit_length(model)
+    return task
 
 
 # What a call is made of ------------------------------------------------------------------------

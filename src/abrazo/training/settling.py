@@ -13,7 +13,7 @@ from abrazo.errors import ConfigError, DataError
 from abrazo.models.base import PretrainedModel
 from abrazo.models.multi_task import MultiTaskModel
 from abrazo.models.sharing import with_head
-from abrazo.tasks.auto import learn_task, task_type_of
+from abrazo.tasks.auto import WORD_HEADS, learn_task, task_type_of, text_task_of
 from abrazo.tasks.base import Task
 from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.tasks.multi_task import MultiTask
@@ -44,17 +44,22 @@ def settle_model(
         model = task.adopt(model)
     if model.head_name or source is None:
         return model
-    name = None if task is None else task.name
-    hides_words = isinstance(collator, DataCollatorForLanguageModeling) and collator.mlm
+    hides = collator.mlm if isinstance(collator, DataCollatorForLanguageModeling) else None
     is_plain = len(set(source.column_names) - _BESIDE_TEXT) <= 1 and collator is None
-    if name != MaskedLM.name and not (name is None and (hides_words or is_plain)):
+    if task is None and hides is None and not is_plain:
         return model
-    learner = with_head(model, MaskedLM.head_name)
+    if task is not None and task.head_name not in WORD_HEADS:
+        return model
+    head_name = text_task_of(model).head_name if task is None else task.head_name
+    if hides is not None and hides != (head_name == MaskedLM.head_name):
+        return model
+    learner = with_head(model, head_name)
     assert learner is not None
     logger.warning(
-        "%s has no head, and the rows have no labels: it learns to guess masked words. "
+        "%s has no head, and the rows have no labels: it learns to guess %s words. "
         "`trainer.model` is a %s on the same weights.",
         type(model).__name__,
+        "masked" if head_name == MaskedLM.head_name else "next",
         type(learner).__name__,
     )
     return learner
