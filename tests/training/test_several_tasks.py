@@ -10,11 +10,16 @@ import torch
 from abrazo.checkpoints.safetensors import open_tensors
 from abrazo.data.dataset import Dataset
 from abrazo.data.mixture import Mixture
+from abrazo.data.rows import as_rows
 from abrazo.errors import ConfigError, DataError, TrainingError
 from abrazo.inference.pipeline import pipeline
 from abrazo.models.adapters import add_lora
 from abrazo.models.multi_task import MultiTaskModel
 from abrazo.tasks.masked_lm import MaskedLM
+from abrazo.tasks.multi_task import MultiTask
+from abrazo.tasks.text_classification import TextClassification
+from abrazo.tasks.token_classification import TokenClassification, TokenClassificationSettings
+from abrazo.training.feeding import Feeder
 from abrazo.training.fit import fit
 from abrazo.training.trainer import Trainer
 from helpers.several import TAGS, two_task_model, two_task_rows
@@ -179,6 +184,43 @@ def test_losses_and_figures_are_told_by_task(tmp_path: Path) -> None:
     alone = trainer.evaluate({"intent": two_task_rows()["intent"]})
     assert alone["eval_loss"] == alone["eval_intent_loss"]
     assert not any(name.startswith("eval_slots") for name in alone)
+
+
+def test_losses_by_task_are_those_since_the_last_entry(tmp_path: Path) -> None:
+    trainer = trainer_of(
+        tmp_path,
+        options={"model": two_task_model(dropout=0.0), "eval_dataset": None},
+        logging_steps=1,
+        num_train_epochs=1,
+        learning_rate=1e-12,  # so that the model is at the end what it was
+    )
+    trainer.train()
+    entries = [entry for entry in trainer.state.log_history if "loss" in entry]
+    steps = list(trainer.feeder.steps(0))
+    assert len(entries) == len(steps) == 5
+    for entry, step in zip(entries, steps, strict=True):
+        with torch.no_grad():
+            loss = trainer.model.compute_loss(step.batches[0])[0]
+        told = {f"loss_{name}": float(part.mean) for name, part in loss.parts.items()}
+        told["loss"] = float(loss.mean)
+        logged = {name: value for name, value in entry.items() if name.startswith("loss")}
+        assert logged == pytest.approx(told, rel=1e-4)
+
+
+def test_a_row_that_comes_twice_in_a_step_is_learned_from_twice() -> None:
+    rows = two_task_rows(12, 2)
+    model = two_task_model()
+    tasks = {
+        "intent": TextClassification.of_model(model.part("intent")),
+        "slots": TokenClassification.learn(as_rows(rows["slots"]), TokenClassificationSettings()),
+    }
+    tasks["slots"].prepare_model(model.part("slots"))
+    feeder = Feeder(
+        Mixture(rows, sampling="equal"), MultiTask(tasks), model.tokenizer, seed=1, batch_size=14
+    )
+    (step,) = feeder.steps(0)
+    assert [part.layout.num_rows for _, part in sorted(step.batches[0].parts.items())] == [7, 7]
+    assert sorted(step.batches[0].rows) == sorted(step.rows.tolist())
 
 
 def test_metrics_of_ones_own_are_given_by_task(tmp_path: Path) -> None:
