@@ -88,12 +88,15 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     "abrazo.models.auto": (
         "AutoConfig",
         "AutoModel",
+        "AutoModelForCausalLM",
         "AutoModelForMaskedLM",
         "AutoModelForNextSentencePrediction",
         "AutoModelForPreTraining",
         "AutoModelForQuestionAnswering",
+        "AutoModelForSeq2SeqLM",
         "AutoModelForSequenceClassification",
         "AutoModelForTokenClassification",
+        "TranslationModel",
         "load_model",
     ),
     "abrazo.models.bert": (
@@ -146,6 +149,68 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
         "ElectraForSequenceClassification",
         "ElectraForTokenClassification",
         "ElectraModel",
+    ),
+    "abrazo.models.bart": (
+        "BartConfig",
+        "BartForConditionalGeneration",
+        "BartModel",
+    ),
+    "abrazo.models.mbart": (
+        "MBartConfig",
+        "MBartForConditionalGeneration",
+        "MBartModel",
+    ),
+    "abrazo.models.marian": (
+        "MarianConfig",
+        "MarianMTModel",
+        "MarianModel",
+    ),
+    "abrazo.models.pegasus": (
+        "PegasusConfig",
+        "PegasusForConditionalGeneration",
+        "PegasusModel",
+    ),
+    "abrazo.models.m2m_100": (
+        "M2M100Config",
+        "M2M100ForConditionalGeneration",
+        "M2M100Model",
+    ),
+    "abrazo.models.t5": (
+        "T5Config",
+        "T5EncoderModel",
+        "T5ForConditionalGeneration",
+        "T5Model",
+    ),
+    "abrazo.models.mt5": (
+        "MT5Config",
+        "MT5EncoderModel",
+        "MT5ForConditionalGeneration",
+        "MT5Model",
+    ),
+    "abrazo.models.llama": (
+        "LlamaConfig",
+        "LlamaForCausalLM",
+        "LlamaModel",
+    ),
+    "abrazo.models.mistral": (
+        "MistralConfig",
+        "MistralForCausalLM",
+        "MistralModel",
+    ),
+    "abrazo.models.qwen2": (
+        "Qwen2Config",
+        "Qwen2ForCausalLM",
+        "Qwen2Model",
+    ),
+    "abrazo.models.gpt2": (
+        "GPT2Config",
+        "GPT2LMHeadModel",
+        "GPT2Model",
+    ),
+    "abrazo.models.encoder_decoder": (
+        "BertForSeq2SeqLM",
+        "EncoderDecoderConfig",
+        "EncoderDecoderModel",
     ),
     "abrazo.models.gte": (
         "GteConfig",
@@ -206,6 +271,8 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     "abrazo.models.freezing": ("freeze",),
     "abrazo.models.multi_task": ("MultiTaskModel",),
     "abrazo.models.sentence": ("SentenceModel",),
+    "abrazo.generation.config": ("GenerationConfig",),
+    "abrazo.generation.streaming": ("TextIteratorStreamer", "TextStreamer", "stream"),
     "abrazo.metrics": (
         "BleuMetrics",
         "ChrfMetrics",
