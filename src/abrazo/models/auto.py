@@ -36,7 +36,10 @@ FAMILIES: dict[str, str] = {
     "pegasus": "abrazo.models.pegasus",
     "m2m_100": "abrazo.models.m2m_100",
     "encoder-decoder": "abrazo.models.encoder_decoder",
+    "gpt2": "abrazo.models.gpt2",
     "llama": "abrazo.models.llama",
+    "mistral": "abrazo.models.mistral",
+    "qwen2": "abrazo.models.qwen2",
 }
 """The module of each family, by `model_type`; imported when a model of it is asked for."""
 

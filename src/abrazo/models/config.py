@@ -16,7 +16,8 @@ from abrazo.errors import ConfigError, one_of
 from abrazo.heads.sequence import PROBLEM_TYPES
 
 _MAX_SIZE = 10_000_000
-_MAX_LAYERS = 300
+MAX_LAYERS = 300
+"""The most blocks of a model."""
 _MAX_LABELS = 100_000
 _NUM_LAYERS = (
     *("num_hidden_layers", "n_layers", "n_layer"),
@@ -88,8 +89,8 @@ class ModelConfig(Config):
         if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
             problems.append(one_of("`problem_type`", self.problem_type, PROBLEM_TYPES))
         for name in _NUM_LAYERS:
-            if (layers := getattr(self, name, 0)) > _MAX_LAYERS:
-                problems.append(f"`{name}` must be at most {_MAX_LAYERS}, but is {layers}.")
+            if (layers := getattr(self, name, 0)) > MAX_LAYERS:
+                problems.append(f"`{name}` must be at most {MAX_LAYERS}, but is {layers}.")
         return problems
 
     @property

@@ -86,6 +86,23 @@ class LlamaConfig(ModelConfig):
         """The base of the rotary wave lengths."""
         return rope_theta(self.rope_parameters, self.rope_theta)
 
+    @property
+    def output_bias(self) -> bool:
+        """Whether the second product of attention has a bias."""
+        return self.attention_bias
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens before it a token sees besides itself; None sees all."""
+        return None
+
+    def to_hf(self) -> dict[str, Any]:
+        """Return what belongs into `config.json`; a width of heads that follows is left out."""
+        values = super().to_hf()
+        if self.head_dim is None:
+            del values["head_dim"]
+        return values
+
     def _wrong_values(self) -> list[str]:
         problems = [*super()._wrong_values(), *wrong_sizes(self, is_rotary=True)]
         if self.rope_parameters is not None:
@@ -109,6 +126,10 @@ class LlamaBackbone(DecoderBackbone):
         """Return the angles for (T,) positions."""
         return rotary_angles(positions, self.config.head_width, self.config.theta)
 
+    def window(self, kind: Any) -> int | None:
+        """Return how many tokens before it a token sees besides itself; None sees all."""
+        return self.config.window
+
 
 def _block(config: LlamaConfig) -> PreNormBlock:
     return PreNormBlock(
@@ -117,6 +138,7 @@ def _block(config: LlamaConfig) -> PreNormBlock:
             config.num_attention_heads,
             config.attention_dropout,
             bias=config.attention_bias,
+            output_bias=config.output_bias,
             num_kv_heads=config.kv_heads,
             head_width=config.head_width,
         ),
@@ -130,7 +152,8 @@ def _block(config: LlamaConfig) -> PreNormBlock:
     )
 
 
-def _rows(config: LlamaConfig) -> tuple[Row, ...]:
+def llama_rows(config: LlamaConfig) -> tuple[Row, ...]:
+    """Return the key map of the backbone, as Llama's files name it."""
     layer = "layers.{i}."
     queries_per_key = config.num_attention_heads // config.kv_heads
     return (
@@ -154,7 +177,7 @@ def _rows(config: LlamaConfig) -> tuple[Row, ...]:
 FAMILY = Family(
     config=LlamaConfig,
     backbone=LlamaBackbone,
-    rows=_rows,
+    rows=llama_rows,
     prefix="model.",
     heads={"causal_lm": causal_lm()},
     elsewhere=("lm_head.", "score."),
