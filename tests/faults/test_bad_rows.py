@@ -161,7 +161,8 @@ def test_text_of_ten_megabytes_is_answered_in_bounded_time(answer: Pipeline) -> 
 def test_strange_texts_are_answered(answer: Pipeline, text: str) -> None:
     found = answer([text, "good"])
     assert 0 <= found[0]["score"] <= 1
-    assert found[1] == answer("good")
+    alone = answer("good")  # the same but for the last digits, which products of other sizes have
+    assert found[1] == {"label": alone["label"], "score": pytest.approx(alone["score"], abs=1e-5)}
 
 
 def test_half_a_character_is_refused(answer: Pipeline) -> None:

@@ -29,9 +29,11 @@ def test_roberta_is_theirs(head: str, case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["XLMRoberta", "Camembert"])
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("head", HEAD_CLASSES)
-def test_thin_families_are_theirs(family: str, head: str, tmp_path: Path) -> None:
-    check(hf_model(family, head, **{**TINY, "type_vocab_size": 1}), head, tmp_path)
+def test_thin_families_are_theirs(family: str, head: str, case: str, tmp_path: Path) -> None:
+    fields = {**TINY, "type_vocab_size": 1, **CASES[case]}
+    check(hf_model(family, head, **fields), head, tmp_path)
 
 
 def test_thin_families_are_known() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from abrazo.data.rows import RowSource
 from abrazo.errors import DataError
 from abrazo.metrics.tags import MixedTagsError, Scheme, TagSet
@@ -19,7 +21,7 @@ from abrazo.tasks.annotations import (
     as_list,
     read_span,
 )
-from abrazo.tasks.columns import find_column
+from abrazo.tasks.columns import find_column, require_unicode
 
 WORD_COLUMNS = ("tokens", "words", "text", "sentence", "content", "message")
 TEXT_COLUMNS = ("text", "sentence", "content", "message", "tokens", "words")
@@ -137,6 +139,7 @@ def _marks(rows: RowSource, column: str, text_column: str) -> tuple[dict[str, in
             names = {mark for mark in marks if isinstance(mark, str)}
             has_numbers |= not names and bool(marks)
             for name in names.difference(first_rows):
+                require_unicode(name, column, number, rows.origin)
                 first_rows[name] = number
     return first_rows, has_spans, has_numbers
 
@@ -174,8 +177,9 @@ def _joining(rows: RowSource, column: str) -> JoinWords:
     words = [
         word
         for row in rows.rows(numbers)
-        if not isinstance(row.get(column), str)
-        for word in row.get(column) or ()
+        if isinstance(found := row.get(column), Sequence | np.ndarray)
+        and not isinstance(found, str)
+        for word in found
         if isinstance(word, str)
     ]
     is_characters = all(len(word) <= 1 for word in words)

@@ -91,4 +91,20 @@ def text_of(
         )
     if not may_be_empty and not text.strip():
         raise DataError(f"{origin(number)}: `{column}` is empty. Remove or fill such rows.")
+    require_unicode(text, column, number, origin)
     return text
+
+
+def require_unicode(text: str, column: str, number: int, origin: Callable[[int], str]) -> None:
+    """Check that a text or a label is Unicode, which JSON with half a character is not.
+
+    Raises:
+        DataError: It holds half a surrogate pair; the row is named.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{origin(number)}: `{column}` holds half a surrogate pair at character {error.start}, "
+            'which is no Unicode. Replace it, as by `text.encode("utf-8", "replace").decode()`.'
+        ) from error

@@ -103,8 +103,13 @@ def encode_pairs(
     """
     first = settings.text_column or FIRST_COLUMNS[0]
     second = settings.pair_column or SECOND_COLUMNS[0]
-    texts = [text_of(row, first, n, origin) for row, n in zip(rows, numbers, strict=True)]
-    pairs = [text_of(row, second, n, origin) for row, n in zip(rows, numbers, strict=True)]
+    texts, pairs = (
+        [
+            text_of(row, column, number, origin, may_be_empty=not with_labels)
+            for row, number in zip(rows, numbers, strict=True)
+        ]
+        for column in (first, second)
+    )
     labels: list[int | None] = [None] * len(rows)
     if with_labels:
         column = settings.label_column or FOLLOWS_COLUMNS[0]

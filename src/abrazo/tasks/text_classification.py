@@ -24,7 +24,7 @@ from abrazo.metrics.regression import RegressionMetrics
 from abrazo.metrics.selective import SelectiveMetrics
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Features, Task, TaskSettings, features_of, row_name
-from abrazo.tasks.columns import find_column, text_of
+from abrazo.tasks.columns import find_column, require_unicode, text_of
 from abrazo.tasks.polarity import polarities
 from abrazo.tokenization.tokenizer import Tokenizer
 
@@ -422,8 +422,12 @@ def _survey(
             _require_names(value, rows.origin(number), column)
             for item in value:
                 item_kinds.setdefault(_kind(item), number)
+                if isinstance(item, str):
+                    require_unicode(item, column, number, rows.origin)
             values.update(value)
         elif kind != "fraction":
+            if kind == "text":
+                require_unicode(value, column, number, rows.origin)
             values.add(value)
     if len(item_kinds) > 1:
         raise DataError(_mixed(f"The labels in the lists of `{column}`", item_kinds, rows))
@@ -467,7 +471,7 @@ def _plain(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    if not _is_there(value):
+    if not _is_there(value) or (isinstance(value, str) and not value.strip()):
         return "missing"
     if isinstance(value, str):
         return "text"
