@@ -1,4 +1,4 @@
-"""What every family promises, with every one of its heads."""
+"""What every family of encoders promises, with every one of its heads."""
 
 import copy
 import dataclasses
@@ -13,10 +13,11 @@ from torch import Tensor
 from abrazo.errors import ConfigError, DataError
 from abrazo.layers.layout import Layout
 from abrazo.layers.packing import PackedBatch
-from abrazo.models.auto import FAMILIES, load_model
+from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
 from helpers.families import (
     CASES,
+    READERS,
     TINY,
     batch_for,
     labelled,
@@ -33,7 +34,7 @@ each_model = pytest.mark.parametrize(("family", "head"), CASES)
 each_head = pytest.mark.parametrize(
     ("family", "head"), [(family, head) for family, head in CASES if head]
 )
-each_family = pytest.mark.parametrize("family", FAMILIES)
+each_family = pytest.mark.parametrize("family", READERS)
 LENGTHS = [7, 2, 11, 5]
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -53,7 +54,7 @@ def by_token(model: PretrainedModel, name: str) -> bool:
 
 
 def test_each_family_has_a_row_in_the_table_of_small_ones() -> None:
-    assert list(TINY) == list(FAMILIES)
+    assert list(TINY) == READERS
 
 
 @each_model

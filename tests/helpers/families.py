@@ -1,4 +1,4 @@
-"""Every family in small, for the contract that all of them keep. A new family is a row of `TINY`.
+"""Every encoder in small, for the contract that all of them keep. A new family is a row of `TINY`.
 
 Shapes: T tokens of all rows, R rows.
 """
@@ -51,8 +51,10 @@ def models_of(family: str) -> dict[str, type[PretrainedModel]]:
     return models
 
 
-CASES = [(family, head) for family in FAMILIES for head in models_of(family)]
-"""Each family with each of its heads."""
+READERS = [family for family in FAMILIES if "masked_lm" in models_of(family)]
+"""Families of encoders; decoders and encoder-decoders keep contracts of their own."""
+CASES = [(family, head) for family in READERS for head in models_of(family)]
+"""Each family of encoders with each of its heads."""
 
 
 def tiny_family_config(family: str, **changes: Any) -> ModelConfig:

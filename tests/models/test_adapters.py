@@ -19,10 +19,10 @@ from abrazo.models.adapters import (
     save_adapter,
     unmerge_lora,
 )
-from abrazo.models.auto import FAMILIES, load_model
+from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
 from abrazo.models.sharing import with_head
-from helpers.families import batch_for, new_model
+from helpers.families import READERS, batch_for, new_model
 from helpers.tiny import random_batch, tiny_bert, tiny_folder
 from helpers.training import (
     CrashAt,
@@ -129,7 +129,7 @@ def test_another_head_on_the_same_backbone_has_the_adapters_too() -> None:
     assert len(adapted_layers(other)) == 2
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", READERS)
 def test_adapters_merge_and_go_through_a_folder_in_every_family(
     family: str, tmp_path: Path
 ) -> None:

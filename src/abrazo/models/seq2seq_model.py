@@ -19,6 +19,7 @@ from abrazo.errors import DataError
 from abrazo.heads.base import IGNORED_LABEL, Encoded, Loss
 from abrazo.heads.outputs import ModelOutput, Seq2SeqModelOutput
 from abrazo.layers.cross_attention import Pairing
+from abrazo.layers.embeddings import OTHER_TOKENIZER, check_range
 from abrazo.layers.packing import PackedBatch, Padding, pack
 from abrazo.models.base import PretrainedModel
 from abrazo.models.config import ModelConfig
@@ -132,6 +133,7 @@ class Seq2SeqModel(PretrainedModel):
     ) -> tuple[PackedBatch, Padding]:
         if labels is not None:
             labels = torch.atleast_2d(labels)
+            self._check_labels(labels)
         if input_ids is None and labels is None:
             raise DataError("The decoder needs something to read: `decoder_input_ids` or `labels`.")
         if input_ids is None:
@@ -148,6 +150,18 @@ class Seq2SeqModel(PretrainedModel):
         if not self.backbone.decoder.counts_columns:
             batch.position_ids = None
         return batch, padding
+
+    def _check_labels(self, labels: Tensor) -> None:
+        """Check that labels are words that the decoder writes.
+
+        Raises:
+            DataError: One is not.
+        """
+        if labels.is_cuda or torch.compiler.is_compiling():
+            return  # reading the extremes would wait for the GPU
+        words = labels[labels != IGNORED_LABEL]
+        if len(words):
+            check_range("Labels", words, self.config.target_vocab_size, OTHER_TOKENIZER)
 
     def output_of(
         self,
