@@ -5,12 +5,13 @@ Shapes: T tokens of all rows, R rows, E hidden width.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from abrazo.checkpoints.keymap import Row
+from abrazo.errors import one_of
 from abrazo.heads.masked_lm import MaskedLMHead
 from abrazo.heads.sequence import DenseClassificationHead, SequenceClassificationHead
 from abrazo.heads.spans import QuestionAnsweringHead
@@ -91,6 +92,7 @@ def wrong_sizes(
     heads: str = "num_attention_heads",
     embedding_width: str | None = None,
     is_rotary: bool = False,
+    head_width: int | None = None,
 ) -> list[str]:
     """Return a line for each size, epsilon or activation of a config that no model can have.
 
@@ -101,6 +103,7 @@ def wrong_sizes(
         embedding_width: Name of the field that holds the width of the embeddings, where there is
             one.
         is_rotary: Whether elements of a head are turned in pairs.
+        head_width: The width of a head, where heads do not share the hidden width.
     """
     problems = []
     positive = ["vocab_size", width, heads, "max_position_embeddings"]
@@ -108,17 +111,30 @@ def wrong_sizes(
         if getattr(config, name) == 0:
             problems.append(f"`{name}` must be at least 1, but is 0.")
     wide, many = getattr(config, width), getattr(config, heads)
-    if many and wide % many:
+    if many and wide % many and head_width is None:
         problems.append(f"`{width}` must be a multiple of `{heads}` ({many}), but is {wide}.")
-    if is_rotary and many and wide // many % 2:
-        problems.append(f"The width of a head must be even, but is {wide // many}.")
+    if is_rotary and many:
+        head_width = wide // many if head_width is None else head_width
+        if head_width % 2 or head_width == 0:
+            problems.append(f"The width of a head must be even, but is {head_width}.")
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name.endswith("_eps") and value == 0:
             problems.append(f"`{field.name}` must be above 0, but is 0.")
-        is_activation = field.name.endswith(("_act", "activation"))
+        is_activation = field.name.endswith(("_act", "activation", "activation_function"))
         if is_activation and isinstance(value, str) and value not in ACTIVATIONS:
             problems.append(f"`{field.name}` {value!r} is none of {', '.join(ACTIVATIONS)}.")
+    return problems
+
+
+def wrong_kinds(kinds: Sequence[str], num_blocks: int, known: Sequence[str]) -> list[str]:
+    """Return a line for what is wrong with `layer_types`, the kind of attention of each block."""
+    problems = [one_of("`layer_types`", kind, known) for kind in kinds if kind not in known]
+    if len(kinds) != num_blocks:
+        problems.append(
+            f"`layer_types` must name {num_blocks} blocks, as many as `num_hidden_layers`, but "
+            f"names {len(kinds)}."
+        )
     return problems
 
 
