@@ -50,10 +50,7 @@ def test_t5_is_theirs(name: str, case: str, tmp_path: Path) -> None:
 
 
 def test_a_head_of_its_own_is_found_although_the_config_says_shared(tmp_path: Path) -> None:
-    config = transformers.T5Config(
-        **TINY, tie_word_embeddings=False, feed_forward_proj="gated-silu"
-    )
-    theirs = transformers.T5ForConditionalGeneration(config)
+    theirs = their_model("T5ForConditionalGeneration", tie_word_embeddings=False)
     theirs.lm_head.weight = torch.nn.Parameter(torch.randn(VOCAB_SIZE, 16))
     check(theirs, tmp_path)
     again = T5ForConditionalGeneration.from_pretrained(tmp_path / "theirs")

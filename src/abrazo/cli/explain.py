@@ -54,6 +54,7 @@ PURPOSES = {
     "embeddings.positions": "position embedding: a vector for each place in the text",
     "embeddings.segments": "segment embedding: first or second text of a pair",
     "embeddings.norm": "brings the sum to a common scale",
+    "cross_attention": "cross-attention: each token gathers from all tokens of its source",
     "attention": "self-attention: each token gathers from all tokens of its text",
     "feedforward": "feed-forward: each token by itself, through a wider layer",
     "norm": "brings the sum with what came before to a common scale",
@@ -151,14 +152,15 @@ def parts_of(model: "PretrainedModel", tokens: int) -> Iterator[Part]:
         tokens: Length of the text for which the operations are counted.
     """
     counted: set[int] = set()
-    for name, child in model.embeddings.named_children():
-        if _has_weights(child):
-            yield _part(f"embeddings.{name}", [child], tokens, counted)
-    blocks = list(model.blocks)
-    for name, child in blocks[0].named_children() if blocks else ():
-        if _has_weights(child):
-            same = [block.get_submodule(name) for block in blocks]
-            yield _part(f"blocks.{name}", same, tokens, counted)
+    for place, stack in model.backbone.stacks.items():
+        for name, child in stack.embeddings.named_children():
+            if _has_weights(child):
+                yield _part(f"{place}embeddings.{name}", [child], tokens, counted)
+        blocks = list(stack.blocks)
+        for name, child in blocks[0].named_children() if blocks else ():
+            if _has_weights(child):
+                same = [block.get_submodule(name) for block in blocks]
+                yield _part(f"{place}blocks.{name}", same, tokens, counted)
     if model.pooler is not None:
         yield _part("pooler", [model.pooler], 1, counted)
     if model.head is not None:
@@ -195,6 +197,7 @@ def _operations(module: "nn.Module", tokens: int) -> int:
     from torch import nn
 
     from abrazo.layers.attention import Attention
+    from abrazo.layers.cross_attention import CrossAttention
 
     total = 0
     for layer in module.modules():
@@ -202,7 +205,7 @@ def _operations(module: "nn.Module", tokens: int) -> int:
             total += 2 * layer.in_features * layer.out_features * tokens
         elif isinstance(layer, nn.Embedding):
             total += layer.embedding_dim * tokens
-        elif isinstance(layer, Attention):
+        elif isinstance(layer, Attention | CrossAttention):
             total += 4 * tokens * tokens * layer.num_heads * layer.head_width
     return total
 

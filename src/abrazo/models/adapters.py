@@ -42,6 +42,8 @@ _TASK_TYPES = {
     "sequence_classification": "SEQ_CLS",
     "token_classification": "TOKEN_CLS",
     "question_answering": "QUESTION_ANS",
+    "causal_lm": "CAUSAL_LM",
+    "seq2seq_lm": "SEQ_2_SEQ_LM",
 }
 _REQUIRED: Mapping[str, tuple[object, ...]] = {
     "peft_type": ("LORA",),
@@ -458,10 +460,11 @@ def _places(model: PretrainedModel) -> list[_Place]:
     """Return all matrices of the blocks that can be corrected."""
     key_map = model.key_map()
     return [
-        _Place(f"backbone.blocks.{name}", part, outside.removesuffix(".weight"))
-        for name, module in model.blocks.named_modules()
+        _Place(f"backbone.{place}blocks.{name}", part, outside.removesuffix(".weight"))
+        for place, stack in model.backbone.stacks.items()
+        for name, module in stack.blocks.named_modules()
         if isinstance(module, Linear)
-        for part, outside in enumerate(key_map.names_for(f"backbone.blocks.{name}.weight"))
+        for part, outside in enumerate(key_map.names_for(f"backbone.{place}blocks.{name}.weight"))
     ]
 
 

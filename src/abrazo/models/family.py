@@ -65,9 +65,9 @@ class Backbone(nn.Module):
         return self.embeddings.max_length
 
     @property
-    def stacks(self) -> Mapping[str, nn.ModuleList]:
-        """The blocks by the name of the list that holds them."""
-        return {"blocks": self.blocks}
+    def stacks(self) -> "Mapping[str, Backbone]":
+        """The stacks of blocks, by what stands before the names of their parts."""
+        return {"": self}
 
     def start_weights(self) -> None:
         """Draw new weights again that do not start as those of other families do."""

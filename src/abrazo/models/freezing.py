@@ -14,7 +14,7 @@ def freeze(model: PretrainedModel, *, embeddings: bool = True, blocks: int = 0) 
     Args:
         model: Changed in place; the Trainer and its checkpoints need not know.
         embeddings: Whether the embeddings are frozen.
-        blocks: How many blocks are frozen, counted from below.
+        blocks: How many blocks are frozen, counted from below, those of an encoder first.
 
     Returns:
         The number of weights that still train.
@@ -28,7 +28,8 @@ def freeze(model: PretrainedModel, *, embeddings: bool = True, blocks: int = 0) 
             f"`blocks` must be a whole number from 0 to {count}, the blocks of "
             f"{type(model).__name__}, but is {blocks!r}."
         )
-    parts = [model.embeddings] * embeddings + list(model.blocks[:blocks])
-    for part in parts:
+    stacks = model.backbone.stacks.values()
+    inputs = [stack.embeddings for stack in stacks] if embeddings else []
+    for part in (*inputs, *model.blocks[:blocks]):
         part.requires_grad_(False)
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

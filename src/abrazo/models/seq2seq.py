@@ -150,9 +150,9 @@ class Seq2SeqBackbone(Backbone):
         return self.encoder.embeddings
 
     @property
-    def stacks(self) -> Mapping[str, nn.ModuleList]:
-        """The blocks by their places."""
-        return {"encoder.blocks": self.encoder.blocks, "decoder.blocks": self.decoder.blocks}
+    def stacks(self) -> Mapping[str, Backbone]:
+        """Encoder and decoder, by what stands before the names of their parts."""
+        return {"encoder.": self.encoder, "decoder.": self.decoder}
 
     @property
     def blocks(self) -> nn.ModuleList:  # type: ignore[override]

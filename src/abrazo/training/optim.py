@@ -22,10 +22,12 @@ from torch.nn.utils import get_total_norm
 from torch.optim.adamw import adamw
 
 from abrazo.errors import CheckpointError
+from abrazo.layers.norms import RMSNorm
 
-_NOT_DECAYED = (nn.LayerNorm, nn.RMSNorm)
-_BLOCK = re.compile(r"backbone\.blocks\.(\d+)\.")
-_ABOVE_BLOCKS = ("backbone.pooler.", "backbone.final_norm.")
+_NOT_DECAYED = (nn.LayerNorm, nn.RMSNorm, RMSNorm)
+_STACKS = ("", "encoder.", "decoder.")
+_BLOCK = re.compile(r"backbone\.(?:encoder\.|decoder\.)?blocks\.(\d+)\.")
+_ABOVE_BLOCKS = ("backbone.pooler.", *(f"backbone.{stack}final_norm." for stack in _STACKS))
 _SEEN_SHARE = 0.5
 """Above this share of rows seen, gathering them costs more than passing over all of them."""
 _MIN_ROWS = 1024
