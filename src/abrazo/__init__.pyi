@@ -31,11 +31,14 @@ from abrazo.generation.streaming import stream as stream
 from abrazo.heads.base import Head as Head
 from abrazo.heads.base import Loss as Loss
 from abrazo.heads.outputs import BackboneOutput as BackboneOutput
+from abrazo.heads.outputs import CausalLMOutput as CausalLMOutput
 from abrazo.heads.outputs import MaskedLMOutput as MaskedLMOutput
 from abrazo.heads.outputs import ModelOutput as ModelOutput
 from abrazo.heads.outputs import NextSentencePredictorOutput as NextSentencePredictorOutput
 from abrazo.heads.outputs import PreTrainingOutput as PreTrainingOutput
 from abrazo.heads.outputs import QuestionAnsweringOutput as QuestionAnsweringOutput
+from abrazo.heads.outputs import Seq2SeqLMOutput as Seq2SeqLMOutput
+from abrazo.heads.outputs import Seq2SeqModelOutput as Seq2SeqModelOutput
 from abrazo.heads.outputs import SequenceClassifierOutput as SequenceClassifierOutput
 from abrazo.heads.outputs import TokenClassifierOutput as TokenClassifierOutput
 from abrazo.inference.calibration import Calibration as Calibration
