@@ -144,6 +144,15 @@ def test_explain_shows_a_model_with_a_head_of_its_own(capsys: Any) -> None:
     assert "BertForStars" in capsys.readouterr().out
 
 
+def test_trials_of_a_search_learn_a_task_of_ones_own(capsys: Any) -> None:
+    pytest.importorskip("optuna")
+    files = ("--train", "rows.jsonl", "--eval", "dev.jsonl", "--disable-tqdm", "--max-steps", 2)
+    space = ("--space", "learning_rate=1e-3..1e-2:log", "--trials", 1)
+    assert command("search", TASK, "--model", "base", *files, *space, "--output", "found") == 0
+    assert "The best is trial 0" in capsys.readouterr().out
+    assert az.pipeline(TASK, "found/trials/0")("a good film")["stars"]
+
+
 # Learning, going on, saving --------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Each task in small: thirty-two rows in English and Chinese that a tiny model can learn by heart."""
+"""Each task in small: thirty-two rows, English and Chinese, that a tiny model learns by heart."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

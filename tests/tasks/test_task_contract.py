@@ -1,4 +1,4 @@
-"""What every task of encoders promises: it learns, serves what it measures, comes back as it was."""
+"""What every task of encoders promises: it learns, serves what it measures, comes back."""
 
 import copy
 import functools

@@ -13,6 +13,7 @@ from abrazo.errors import TokenizerError
 from abrazo.tokenization.auto import AutoTokenizer
 from abrazo.tokenization.bert import BertTokenizer
 from abrazo.tokenization.tokenizer import Tokenizer
+from helpers.tiny import tiny_tokenizer
 
 LIMIT_S = 2.0
 
@@ -350,3 +351,12 @@ assert not found, found
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_tokenizer_needs_no_model_beside_it(tmp_path, monkeypatch):
+    tiny_tokenizer().save_pretrained(tmp_path / "alone")
+    assert not (tmp_path / "alone" / "config.json").exists()
+    monkeypatch.chdir(tmp_path)
+    for name in (tmp_path / "alone", "alone", "./alone"):
+        loaded = Tokenizer.from_pretrained(name)
+        assert loaded("a good film")["input_ids"] == tiny_tokenizer()("a good film")["input_ids"]

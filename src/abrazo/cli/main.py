@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": ("abrazo.cli.evaluate:command", "Measure a model on labelled rows."),
     "predict": ("abrazo.cli.predict:command", "Answer rows of a file or of a stream."),
     "explain": ("abrazo.cli.explain:explain", "Show what a model is made of."),
+    "convert": ("abrazo.cli.convert:convert", "Convert pickled weights to safetensors."),
     "demo": ("abrazo.cli.demo:demo", "Train, evaluate and use a classifier on the starter data."),
     "doctor": ("abrazo.cli.doctor:doctor", "Look for what stands in the way on this machine."),
 }
@@ -46,12 +47,13 @@ traceback.
 """
 
 
-def build_app(chosen: str | None = None) -> App:
+def build_app(chosen: str | None = None, own_task: str | None = None) -> App:
     """Return the whole command line.
 
     Args:
         chosen: The command that will run. Its module is imported, so that its own documentation is
             its help; of the others only the summary is known.
+        own_task: Where the command's task is a user's own, as `my_file.py:MyTask`.
     """
     app = App(
         name="abrazo",
@@ -61,8 +63,14 @@ def build_app(chosen: str | None = None) -> App:
     )
     for number, (name, (place, summary)) in enumerate(COMMANDS.items()):
         if name == chosen:
-            module, _, attribute = place.partition(":")
-            app.command(getattr(importlib.import_module(module), attribute), name=name)
+            home, _, attribute = place.partition(":")
+            module = importlib.import_module(home)
+            command = getattr(module, attribute)
+            if own_task is not None:
+                from abrazo.cli.tasks import own_task_app
+
+                command = own_task_app(name, own_task, module.command_of)
+            app.command(command, name=name)
         else:
             app.command(place, name=name, help=summary, sort_key=number)
     return app
@@ -103,18 +111,8 @@ def _run(words: Sequence[str]) -> int:
     if chosen is not None and chosen not in COMMANDS:
         hint = did_you_mean(chosen, COMMANDS) or " `abrazo --help` lists them all."
         raise ConfigError(f"There is no command `{chosen}`.{hint}")
-    app = build_app(chosen)
-    if chosen in PER_TASK and len(words) > 1 and is_reference(words[1]):
-        _add_own_task(app, chosen, words[1])
-    return _call(app, words)
-
-
-def _add_own_task(app: App, command: str, reference: str) -> None:
-    """Give a command one for a task of the user's own, from the file that the user names."""
-    from abrazo.cli.tasks import add_own_task
-
-    module = importlib.import_module(COMMANDS[command][0].partition(":")[0])
-    add_own_task(app[command], reference, module.command_of)
+    is_own = chosen in PER_TASK and len(words) > 1 and is_reference(words[1])
+    return _call(build_app(chosen, words[1] if is_own else None), words)
 
 
 def _call(app: App, words: Sequence[str]) -> int:

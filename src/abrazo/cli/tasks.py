@@ -30,16 +30,15 @@ def task_app(name: str, summary: str, make: MakeCommand) -> App:
     return app
 
 
-def add_own_task(app: App, reference: str, make: MakeCommand) -> None:
-    """Add the command of a user's own task, called as the user refers to it.
+def own_task_app(name: str, reference: str, make: MakeCommand) -> App:
+    """Return the command for a user's own task alone, called as the user refers to it.
 
     Raises:
         ConfigError: The file or the class in it cannot be used.
     """
-    kind = task_type(reference)
-    if reference in app:  # from an earlier call in this process; the file may be another since
-        del app[reference]
+    app, kind = App(name=name), task_type(reference)
     app.command(make(kind), name=reference, help=_help(kind))
+    return app
 
 
 def _help(kind: type[Task]) -> str:

@@ -69,6 +69,12 @@ class LlamaConfig(ModelConfig):
     mlp_bias: bool = False
     """Whether the products of the feed-forward half have a bias."""
 
+    def __post_init__(self) -> None:
+        """Settle what is left open, and check every field."""
+        if self.num_key_value_heads is None:
+            object.__setattr__(self, "num_key_value_heads", self.num_attention_heads)
+        super().__post_init__()
+
     @property
     def kv_heads(self) -> int:
         """The number of heads of keys and values."""

@@ -51,6 +51,12 @@ WITH_TYPES = ("input_ids", "token_type_ids", "attention_mask")
 WITHOUT_TYPES = ("input_ids", "attention_mask")
 
 
+def holds_tokenizer(folder: Path) -> bool:
+    """Tell whether a folder has a file with a whole vocabulary."""
+    names = (TOKENIZER_FILE, VOCAB_FILE, *piece_layouts.FAMILY_OF_FILE)
+    return any((folder / name).is_file() for name in names)
+
+
 def load_folder(
     folder: Path, family: str | None = None
 ) -> tuple[NativeTokenizer, TokenizerSettings]:

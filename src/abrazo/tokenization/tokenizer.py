@@ -17,7 +17,7 @@ from abrazo.tokenization.chat import Chats
 from abrazo.tokenization.encoding import BatchEncoding, TensorType
 from abrazo.tokenization.inputs import Text, Texts, read_texts, require_texts
 from abrazo.tokenization.languages import Sides
-from abrazo.tokenization.loading import load_folder, save_folder
+from abrazo.tokenization.loading import holds_tokenizer, load_folder, save_folder
 from abrazo.tokenization.native import NativeEncoding, NativeTokenizer, encode_texts
 from abrazo.tokenization.options import CallOptions, Padding, Plan, Truncation, make_plan
 from abrazo.tokenization.padding import pad_columns, read_columns
@@ -69,6 +69,9 @@ class Tokenizer(Sides, Chats):
         """
         from abrazo.hub.resolve import find_model
 
+        place = Path(name_or_path).expanduser()
+        if holds_tokenizer(place):  # a tokenizer may stand alone, without a model
+            return cls.from_folder(place)
         folder = find_model(
             str(name_or_path),
             revision=revision,
