@@ -270,7 +270,7 @@ def _require_alike(parts: Mapping[str, PretrainedModel]) -> None:
                 f"is a {type(part).__name__}."
             )
             continue
-        if list(part.backbone.stacks) != ["blocks"]:
+        if len(part.backbone.stacks) != 1:
             problems.append(f"`{name}` must be an encoder, but {type(part).__name__} writes texts.")
         try:
             model_class(part.family.name, part.head_name)
