@@ -9,6 +9,7 @@ import torch
 from abrazo import load_model
 from abrazo.errors import CheckpointError, ConfigError, DataError
 from abrazo.generation.config import GENERATION_FILE, GenerationConfig
+from abrazo.generation.decoding import generate_rows
 from abrazo.generation.settling import Plan, settle
 from helpers.generation import END, PAD, llama_pair, prompts
 from helpers.tiny import tiny_bert
@@ -124,7 +125,7 @@ def test_tokens_that_are_not_in_the_vocabulary_are_refused(model):
 
 def test_models_without_a_head_for_words_do_not_generate():
     with pytest.raises(ConfigError, match="has no head that guesses the next word"):
-        tiny_bert("masked_lm").generate(torch.tensor([[1, 2]]))
+        tiny_bert("sequence_classification").generate(torch.tensor([[1, 2]]))
 
 
 def test_inputs_must_have_tokens(model):
@@ -134,6 +135,17 @@ def test_inputs_must_have_tokens(model):
         model.generate(torch.tensor([[5]]), torch.tensor([[0]]))
     with pytest.raises(DataError, match="has no encoder"):
         model.generate(torch.tensor([[5]]), decoder_input_ids=torch.tensor([[5]]))
+
+
+def test_rows_must_fit_the_model(model):
+    row = prompts(3)[0].numpy()
+    with pytest.raises(DataError, match="LlamaForCausalLM has no encoder for sources"):
+        generate_rows(model, [row], sources=[row])
+    with pytest.raises(DataError, match="LlamaForCausalLM needs prompts"):
+        generate_rows(model, None)
+    with pytest.raises(DataError, match="Row 1: the prompt has no token"):
+        generate_rows(model, [row, row[:0]])
+    assert generate_rows(model, []) == []
 
 
 def test_a_text_starts_with_the_beginning_token(model):

@@ -17,7 +17,7 @@ from abrazo.errors import DataError
 from abrazo.generation.best import best_words, log_norms
 from abrazo.generation.choosing import Search
 from abrazo.generation.drawing import draw_several
-from abrazo.generation.logits import Rule
+from abrazo.generation.logits import Rule, forbidden_by_all
 from abrazo.generation.rows import FinishReason, Generated, Rows
 from abrazo.generation.settling import Plan
 from abrazo.generation.stopping import StopStrings
@@ -39,6 +39,7 @@ class BeamSearch(Search):
         self._running[:, 0] = 0  # the beams of a source are equal at first
         self._found = np.full(shape, _NEVER)  # scores of texts that have ended, the best first
         self._texts: list[list[tuple[np.ndarray, FinishReason]]] = [[] for _ in range(shape[0])]
+        self._renormalises = bool(plan.config.renormalize_logits)
         # the end tokens of all beams leave as many candidates as there are beams
         self._num_candidates = max(2, 1 + len(plan.end_ids)) * plan.num_beams
 
@@ -84,28 +85,45 @@ class BeamSearch(Search):
 
     def _best(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return log-probabilities and tokens of the (R, K) best words."""
-        renormalise = bool(self.plan.config.renormalize_logits)
         count = min(self._num_candidates, logits.shape[-1])
         if self.plan.do_sample:
             count = self._warper.num_candidates(logits.shape[-1])
-        applying = [rule for rule in self.rules if rule.applies(self.rows)]
-        norms: Tensor | None = None
-        if not all(rule.only_forbids for rule in applying):
-            logits = logits.float().log_softmax(-1)
-        elif applying and not renormalise:
-            norms = log_norms(logits)
-        for rule in applying:
-            rule(logits, self.rows)
-        is_raw = norms is None and (renormalise or all(rule.only_forbids for rule in applying))
-        values, words, found_norms = best_words(logits, count, with_norm=is_raw)
-        norms = found_norms if norms is None else norms
-        if norms is not None:
-            values = values - norms[:, None]
+        rules = [rule for rule in self.rules if rule.applies(self.rows)]
+        if all(rule.only_forbids for rule in rules):
+            values, words = self._best_allowed(logits, count, rules)
+        else:
+            scores = logits.float().log_softmax(-1)
+            for rule in rules:
+                rule(scores, self.rows)
+            values, words, norms = best_words(scores, count, with_norm=self._renormalises)
+            values = values if norms is None else values - norms[:, None]
         if self.plan.do_sample:
             values = self._warper(values)
-            if renormalise:
-                values = values.log_softmax(-1)
+            values = values.log_softmax(-1) if self._renormalises else values
         return values.cpu().numpy(), words.cpu().numpy()
+
+    def _best_allowed(
+        self, logits: Tensor, count: int, rules: Sequence[Rule]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the same where rules only forbid words.
+
+        Words that are forbidden have a share in the sum of probabilities all the same. Where they
+        are the same in each row, it is added afterwards, which saves a pass over all scores.
+        """
+        norms, share = None, None
+        if rules and not self._renormalises:
+            common = forbidden_by_all(rules, self.rows)
+            if common is None:
+                norms = log_norms(logits)
+            else:
+                share = logits[:, common.to(logits.device)].float().logsumexp(-1)
+        for rule in rules:
+            rule(logits, self.rows)
+        values, words, allowed = best_words(logits, count, with_norm=norms is None)
+        if allowed is not None:
+            norms = allowed if share is None else torch.logaddexp(allowed, share)
+        assert norms is not None
+        return values - norms[:, None], words
 
     def _ends(self, parents: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tell which (S, N) candidates end there, and why."""

@@ -39,7 +39,8 @@ def best_words(
         values, words = whole.topk(count, -1)
         return values, words, whole.logsumexp(-1) if with_norm else None
     width = -(-vocabulary // _PARTS) * _PARTS
-    room = scores.new_full((_ROWS_AT_ONCE, width), -torch.inf, dtype=torch.float32)
+    room = torch.empty(min(_ROWS_AT_ONCE, len(scores)), width)
+    room[:, vocabulary:] = -torch.inf
     values = room.new_empty(len(scores), count)
     words = torch.empty(len(scores), count, dtype=torch.long)
     norms = room.new_empty(len(scores)) if with_norm else None

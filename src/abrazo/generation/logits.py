@@ -32,6 +32,10 @@ class Rule:
         """Tell whether there is something to do at this step."""
         return True
 
+    def forbidden_to_all(self, rows: Rows) -> Tensor | None:
+        """Return the tokens that it forbids in each row, or None where it does something else."""
+        return None
+
     def __call__(self, scores: Tensor, rows: Rows) -> None:
         """Change (R, V) scores of what follows."""
         raise NotImplementedError
@@ -86,6 +90,10 @@ class BadWords(Rule):
         self.single = torch.tensor(sorted(set(single)), dtype=torch.long)
         self.longer = [torch.tensor(word) for word in sequences if len(word) > 1]
 
+    def forbidden_to_all(self, rows: Rows) -> Tensor | None:
+        """Return the single tokens, where there are no longer sequences."""
+        return None if self.longer else self.single
+
     def __call__(self, scores: Tensor, rows: Rows) -> None:
         """Forbid single tokens, and the last one of sequences of which a row has all others."""
         forbid(scores, self.single)
@@ -107,12 +115,13 @@ class Fewest(Rule):
         """Tell whether a row has too few."""
         return bool((rows.fewest > rows.step).any())
 
+    def forbidden_to_all(self, rows: Rows) -> Tensor | None:
+        """Return the end tokens, where all rows have too few."""
+        return self.end_ids if (rows.fewest > rows.step).all() else None
+
     def __call__(self, scores: Tensor, rows: Rows) -> None:
         """Forbid the end tokens."""
         is_short = rows.fewest > rows.step
-        if is_short.all():
-            forbid(scores, self.end_ids)
-            return
         ends = self.end_ids.to(scores.device)
         places = rows.of_rows(is_short).nonzero()  # (rows, 1)
         scores[places, ends] = -torch.inf
@@ -187,16 +196,20 @@ class Suppressed(Rule):
     def __init__(self, tokens: Sequence[int]) -> None:
         self.tokens = torch.tensor(tokens, dtype=torch.long)
 
+    def forbidden_to_all(self, rows: Rows) -> Tensor | None:
+        """Return them."""
+        return self.tokens
+
     def __call__(self, scores: Tensor, rows: Rows) -> None:
         """Forbid them."""
         forbid(scores, self.tokens)
 
 
-class SuppressedFirst(Suppressed):
+class SuppressedFirst(Rule):
     """Does not write certain tokens first; what is forced to be first does not count as such."""
 
     def __init__(self, tokens: Sequence[int], *, follows_forced: bool) -> None:
-        super().__init__(tokens)
+        self.tokens = torch.tensor(tokens, dtype=torch.long)
         self.follows_forced = follows_forced
 
     def applies(self, rows: Rows) -> bool:
@@ -278,8 +291,8 @@ def _require_tokens(plan: Plan, vocabulary: int) -> None:
         raise ConfigError("\n".join(problems))
 
 
-def apply_rules(rules: Sequence[Rule], scores: Tensor, rows: Rows) -> None:
-    """Change (R, V) scores in place, by the rules that apply at this step."""
-    for rule in rules:
-        if rule.applies(rows):
-            rule(scores, rows)
+def forbidden_by_all(rules: Sequence[Rule], rows: Rows) -> Tensor | None:
+    """Return the tokens that rules forbid in each row, or None where one does something else."""
+    tokens = [rule.forbidden_to_all(rows) for rule in rules]
+    known = [some for some in tokens if some is not None]
+    return torch.cat(known).unique() if known and len(known) == len(tokens) else None
