@@ -237,6 +237,18 @@ def test_bf16_is_close(family: str) -> None:
 
 
 @each_family
+def test_loss_in_mixed_precision_is_close(family: str) -> None:
+    model = shared_model(family)
+    batch = batch_of(TARGETS, SOURCES, labelled=True)
+    with torch.no_grad():
+        expected = model.compute_loss(batch)[0].mean
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model.compute_loss(batch)[0].mean
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=0.1, rtol=0.05)
+
+
+@each_family
 def test_copies_by_deepcopy_and_pickle_say_the_same(family: str) -> None:
     model = shared_model(family)
     batch = batch_of(TARGETS, SOURCES)
@@ -372,6 +384,11 @@ def test_a_missing_side_is_named(family: str) -> None:
             model(ids)
     with pytest.raises(DataError, match="2 rows and 1 sources"):
         model(ids, labels=torch.tensor([[5, 6], [7, 8]]))
+    for shape in ((1, 3, model.config.width + 1), (3, model.config.width)):
+        with pytest.raises(DataError, match="`encoder_outputs` must have the shape"):
+            model(ids, encoder_outputs=torch.zeros(shape), labels=ids)
+    with pytest.raises(DataError, match="values it belongs to have"):
+        model(ids, encoder_outputs=torch.zeros(1, 4, model.config.width), labels=ids)
 
 
 @each_family

@@ -1,4 +1,4 @@
-"""What every task of encoders promises: it learns, serves what it measures, comes back."""
+"""What every task of encoders promises: it learns, serves what it measures and stays as it was."""
 
 import copy
 import functools

@@ -70,6 +70,11 @@ class EncoderDecoderConfig(Seq2SeqConfig):
                 object.__setattr__(self, name, value)
         super().__post_init__()
 
+    @property
+    def width(self) -> int:
+        """The width of what the encoder makes of a token."""
+        return self.encoder_config.width
+
     @cached_property
     def encoder_config(self) -> ModelConfig:
         """The configuration of the encoder."""

@@ -114,12 +114,17 @@ class Seq2SeqModel(PretrainedModel):
                 "An encoder-decoder needs what its encoder reads: give `input_ids`, or "
                 "`encoder_outputs` that were computed before."
             )
-        if input_ids is None:
+        if input_ids is None:  # what stands there is not read
             input_ids = torch.zeros(encoded.shape[:2], dtype=torch.long, device=encoded.device)
         source, padding = pack(input_ids, attention_mask, token_type_ids)
         if not self.backbone.encoder.counts_columns:
             source.position_ids = None
         if encoded is not None:
+            if encoded.dim() != 3 or encoded.shape[-1] != self.config.width:
+                raise DataError(
+                    f"`encoder_outputs` must have the shape (rows, columns, {self.config.width}), "
+                    f"but have {tuple(encoded.shape)}."
+                )
             source.encoded = padding.pack(encoded)
         return source, padding
 
