@@ -18,6 +18,8 @@ from abrazo.heads.outputs import ModelOutput
 from abrazo.models.base import PretrainedModel
 from abrazo.models.sentence import SentenceModel
 from abrazo.models.sharing import with_head
+from abrazo.tasks.text_classification import TextClassification
+from helpers.several import two_task_model
 from helpers.tiny import tiny_bert, tiny_folder, tiny_tokenizer
 
 TEXTS = ["the film is good", "boring .", "这部电影很好看。", "it was very very bad , and i"]
@@ -334,6 +336,30 @@ def test_long_texts_have_several_lines_or_are_cut(caplog: pytest.LogCaptureFixtu
     caplog.clear()
     assert CLASSIFIER([TEXTS[0], long]).logits.shape == (2, 2)
     assert "1 of 2 rows are longer than the model reads (64 tokens) and are cut" in caplog.text
+
+
+def test_a_model_of_several_tasks_is_called_for_one_of_them() -> None:
+    model = two_task_model().eval()
+    for name in model.names:
+        assert_equal(model(TEXTS, task=name), model.part(name)(TEXTS))
+    labels = ["good", "bad", "good", "bad"]
+    output = model(TEXTS, task="intent", labels=labels)
+    assert_equal(output, model.part("intent")(TEXTS, labels=labels))
+    encoding = model.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    assert_equal(model(encoding, task="intent"), model.part("intent")(**encoding))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, r"several tasks \(intent, slots\), so a call must name one: .*task='intent'"),
+        ({"task": "intend"}, "The task must be one of `intent`, `slots`.*Did you mean `intent`"),
+        ({"task": TextClassification}, "must name one, but is <class .*TextClassification"),
+    ],
+)
+def test_a_model_of_several_tasks_must_be_told_which(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        two_task_model()(TEXTS, **options)
 
 
 # What is wrong with a call -----------------------------------------------------------------------

@@ -21,6 +21,7 @@ from abrazo.models.llama import LlamaModel
 from abrazo.models.sentence import SentenceModel
 from abrazo.tokenization.bert import BertTokenizer
 from abrazo.training.trainer import Trainer
+from helpers.several import two_task_model, two_task_rows
 from helpers.tiny import VOCAB, tiny_rows, tiny_tokenizer
 from helpers.training import assert_same_weights, small_arguments, small_model, small_trainer
 from helpers.writers import tiny_bart, tiny_llama
@@ -57,6 +58,23 @@ def test_training_on_an_output_is_training_on_its_rows() -> None:
     assert by_other.config.labels == ["bad", "good"]
 
 
+@pytest.mark.usefixtures("uncomputed")
+def test_outputs_of_a_model_of_several_tasks_are_rows_by_task() -> None:
+    rows = two_task_rows(8, 8)
+    by_rows, by_outputs = (two_task_model(seed=0) for _ in range(2))
+    trained(by_rows, rows)
+    data = {
+        "intent": by_outputs(TEXTS[:8], task="intent", labels=LABELS[:8]),
+        "slots": by_outputs(
+            [row["tokens"] for row in rows["slots"]],
+            task="slots",
+            labels=[row["tags"] for row in rows["slots"]],
+        ),
+    }
+    trained(by_outputs, data)
+    assert_same_weights(by_rows, by_outputs)
+
+
 def test_an_output_evaluates_and_is_predicted_for(tmp_path: Path) -> None:
     trainer = small_trainer(tmp_path, num_train_epochs=1)
     trainer.train()
@@ -78,6 +96,8 @@ def test_a_data_set_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
         trained(small_model(), data, data_collator=DataCollatorWithPadding(tiny_tokenizer()))
     with pytest.raises(DataError, match=words):
         small_trainer(tmp_path).evaluate(data)
+    with pytest.raises(DataError, match=words):
+        trained(two_task_model(), {**two_task_rows(), "intent": data})
     trained(other, data)
 
 

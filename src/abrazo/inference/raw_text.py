@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from abrazo.data.collate import require_torch
+from abrazo.data.mixture import Mixture
 from abrazo.data.rows import Indices, Row, RowSource, as_rows
 from abrazo.errors import ConfigError, DataError, one_of
 from abrazo.heads.base import IGNORED_LABEL, Loss
@@ -33,6 +34,7 @@ from abrazo.heads.outputs import BackboneOutput, ModelOutput
 from abrazo.inference.engine import cut, units_of, usual_budget
 from abrazo.layers.packing import PackedBatch, Padding
 from abrazo.models.base import PretrainedModel
+from abrazo.models.multi_task import MultiTaskModel
 from abrazo.tasks.auto import task_type, text_task_of
 from abrazo.tasks.base import Features, Task
 from abrazo.tokenization.inputs import as_list, is_listing
@@ -59,7 +61,8 @@ def call(
         inputs: Texts, and what else the task reads, in its order (`Task.call_arguments`): a text
             each, or one for each row, as lists, arrays or columns of a table. A single text among
             lists counts for all rows. Or a mapping with `input_ids`.
-        task: What the texts mean, where it is a task of your own; None goes by the model.
+        task: What the texts mean, where it is a task of your own; None goes by the model. Of a
+            model of several tasks, the name of the one that is asked.
         return_tensors: `pt`, or left out.
         output_hidden_states: As in `PretrainedModel.forward`.
         output_attentions: As in `PretrainedModel.forward`.
@@ -69,11 +72,14 @@ def call(
         A `RawTextOutput`; for a mapping with `input_ids` the output itself.
 
     Raises:
-        ConfigError: An argument is unknown or given twice, or the model has no task.
+        ConfigError: An argument is unknown or given twice, or the model has no task, or several
+            of which none is named.
         DataError: There is no text, something is none, or lists differ in length.
         TokenizerError: The model has no tokenizer.
     """
     require_torch(return_tensors or "pt")
+    if isinstance(model, MultiTaskModel):
+        model, task = _part_of(model, task), None
     wished = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
     if isinstance(inputs[0], Mapping) and "input_ids" in inputs[0]:
         output: ModelOutput = model(**_tensors(inputs[0]), **named, **wished)
@@ -301,14 +307,29 @@ def require_tokenizer(data: object, model: PretrainedModel) -> None:
     """Refuse a data set that a model with another tokenizer was called for.
 
     Raises:
-        DataError: It is one.
+        DataError: It is one, or is made of one.
     """
+    if isinstance(data, Mixture):
+        for part in data.sources.values():
+            require_tokenizer(part, model)
     if isinstance(data, RawTextOutput) and not data.tokenizer.is_same_as(model.tokenizer):
         raise DataError(
             f"The data set was made by calling a {type(data._model).__name__} with another "
             f"tokenizer than that of the {type(model).__name__} it is for. Call the model itself: "
             "`model(texts, labels=labels)`."
         )
+
+
+def _part_of(model: MultiTaskModel, name: object) -> PretrainedModel:
+    """Return the model of the task that a call asks."""
+    if isinstance(name, str):
+        return model.part(name)
+    names = ", ".join(model.names)
+    given = "" if name is None else f", but is {name!r:.80}"
+    raise ConfigError(
+        f"The model has several tasks ({names}), so a call must name one{given}: "
+        f"`model(texts, task={model.names[0]!r})`."
+    )
 
 
 def _task_of(model: PretrainedModel, given: type[Task] | str | None) -> Task:
