@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from abrazo.errors import ConfigError, MissingExtraError
 from abrazo.training.callbacks.early_stopping import EarlyStoppingCallback
 from abrazo.training.callbacks.tensorboard import TensorBoardCallback
 from abrazo.training.evaluating import Watch
+from abrazo.training.fit import fit
 from helpers.tiny import tiny_rows
 from helpers.training import small_trainer
+from helpers.writers import tiny_bart
 
 
 def test_the_log_has_a_line_for_each_entry(tmp_path: Path) -> None:
@@ -39,6 +42,26 @@ def test_the_report_shows_figures_settings_and_wrong_rows(tmp_path: Path) -> Non
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for part in ("mine", "text-classification", "learning_rate", "fp32", "<svg", "row "):
         assert part in page
+
+
+def test_the_report_of_a_model_that_writes_shows_some_of_its_texts(tmp_path: Path) -> None:
+    words = ["good film", "bad food", "the old road", "a new year", "two good days", "bad"]
+    rows = [{"source": text, "note": "aside", "target": f"{text} {text}"} for text in words]
+    fit(
+        "translation",
+        rows,
+        model=tiny_bart(),
+        eval_data=rows,
+        output_dir=tmp_path,
+        num_train_epochs=1,
+        precision="fp32",
+        disable_tqdm=True,
+    )
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    shown = re.findall(r"<td class=.text.>(.*?)</td>", page)
+    assert shown[0::3] == words[:5]
+    assert shown[1::3] == [f"{text} {text}" for text in words[:5]]
+    assert len(shown) == 15
 
 
 def test_without_a_terminal_progress_is_a_line_for_each_entry(

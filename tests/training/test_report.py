@@ -210,6 +210,17 @@ def test_a_confusion_matrix_fits_the_page_at_any_size(size):
     assert named == (2 * size if size <= 100 else 0)
 
 
+def test_figures_up_to_100_have_a_chart_of_their_own():
+    log = [
+        {"step": step, "eval_accuracy": step / 4, "eval_bleu": 10.0 * step, "eval_big": 1e3}
+        for step in range(4)
+    ]
+    page = render_report(run_report(log=log))
+    heads = re.findall(r"<h3>(Evaluation.*?)</h3>", page)
+    assert heads == ["Evaluation", "Evaluation, of 100"]
+    assert ">big<" not in page
+
+
 def test_long_and_broken_logs_make_small_curves():
     log = [{"step": s, "loss": float("nan") if s == 7 else 1.0 + s % 3} for s in range(20_000)]
     page = render_report(run_report(log=log))

@@ -5,7 +5,7 @@ import functools
 import heapq
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from abrazo.tokenization.tokenizer import Tokenizer
 _ENCODED_AT_ONCE = 2_048
 _COUNTED_AT_ONCE = 1_024
 _MOST_WRONG = 20
+_NUM_SAMPLES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,18 @@ class WrongRow:
 
 
 @dataclasses.dataclass(frozen=True)
+class WrittenSample:
+    """What a model wrote for a row, to be looked at."""
+
+    number: int
+    """The row's number in its data set."""
+    right: str
+    """The text that was wished for."""
+    written: str
+    """The model's text."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """The figures of a data set."""
 
@@ -71,6 +84,8 @@ class Evaluation:
     """One line for each row, filled up with -100, if they were to be kept."""
     labels: np.ndarray | None = None
     """The labels as the task encodes them, if predictions were to be kept."""
+    samples: Sequence[WrittenSample] = ()
+    """A few rows from all over the data set, where the model writes texts that are compared."""
 
     @property
     def rows_per_second(self) -> float:
@@ -168,7 +183,7 @@ def evaluate_rows(
     """
     started, loss = time.perf_counter(), LossMeter()
     counters = task.new_metrics() if metrics is None else metrics
-    wrong = _WrongRows(task)
+    wrong, samples = _WrongRows(task), _Samples(len(rows))
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     num_truncated = 0
     found = predict_rows(engine, task, rows, tokenizer, with_labels=True, loss=loss)
@@ -177,6 +192,7 @@ def evaluate_rows(
             [row.prediction for row in chunk], [row.label for row in chunk]
         ):
             counters.update(*arrays)
+            samples.look_at(chunk, *arrays)
             if keep_predictions:
                 kept.append(arrays)
         wrong.look_at(chunk)
@@ -192,6 +208,7 @@ def evaluate_rows(
         precision=engine.precision,
         predictions=join_padded([predictions for predictions, _ in kept]) if kept else None,
         labels=join_padded([labels for _, labels in kept]) if kept else None,
+        samples=samples.found,
     )
 
 
@@ -218,6 +235,25 @@ class _WrongRows:
     def worst(self) -> list[WrongRow]:
         ranked = sorted(self.heap, reverse=True)
         return [WrongRow(-number, right, said, score) for score, number, right, said in ranked]
+
+
+class _Samples:
+    """Keeps the texts of a few rows, spread over all."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.numbers = set(range(0, num_rows, max(1, num_rows // _NUM_SAMPLES)))
+        self.found: list[WrittenSample] = []
+
+    def look_at(
+        self, rows: Sequence[RowPrediction], written: np.ndarray, right: np.ndarray
+    ) -> None:
+        """Look at the arrays that a task made of rows; those that hold no texts tell nothing."""
+        if len(written) != len(rows):
+            return
+        for row, given, wished in zip(rows, written, right, strict=True):
+            is_wanted = row.number in self.numbers and len(self.found) < _NUM_SAMPLES
+            if is_wanted and isinstance(given, str) and isinstance(wished, str):
+                self.found.append(WrittenSample(row.number, wished, given))
 
 
 def _batched(items: Iterable[RowPrediction], size: int) -> Iterator[list[RowPrediction]]:

@@ -61,6 +61,17 @@ class Mistake:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A text that the model wrote."""
+
+    text: str
+    """What it read."""
+    right: str
+    """What was wished for."""
+    written: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunReport:
     """All that a report shows; what is empty is left out."""
 
@@ -82,6 +93,8 @@ class RunReport:
     details: ClassificationDetails | None = None
     mistakes: Sequence[Mistake] = ()
     """The most confidently wrong rows."""
+    samples: Sequence[Sample] = ()
+    """Some texts that the model wrote."""
     notes: Sequence[str] = ()
     """Warnings and remarks."""
 
@@ -167,7 +180,8 @@ def _curves(log: Sequence[Mapping[str, float]]) -> list[_Chart]:
     """Return the charts of a training run; none where nothing was logged."""
     charts = [
         _chart(log, "Loss", {"loss": "training", "eval_loss": "evaluation"}),
-        _chart(log, "Evaluation", {key: _words(key) for key in _shares(log)}),
+        _chart(log, "Evaluation", {key: _words(key) for key in _figures_up_to(1, log)}),
+        _chart(log, "Evaluation, of 100", {key: _words(key) for key in _figures_up_to(100, log)}),
         _chart(log, "Learning rate", {"learning_rate": ""}, is_small=True),
         _chart(log, "Gradient norm", {"grad_norm": ""}, is_small=True),
         _chart(log, "Rows per second", {"rows_per_second": ""}, is_small=True),
@@ -196,14 +210,17 @@ def _chart(
     return _Chart(title, line_chart(lines, is_small=is_small), is_small, shown)
 
 
-def _shares(log: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return up to four logged figures of evaluation that share a scale, that up to 1."""
+def _figures_up_to(most: int, log: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return up to four logged figures of evaluation that share a scale, that up to 1 or to 100."""
     values: dict[str, list[float]] = {}
     for entry in log:
         for key, value in entry.items():
             if key.startswith("eval_") and not key.endswith(_NOT_FIGURES):
                 values.setdefault(key, []).append(value)
-    fit = [key for key, seen in values.items() if all(abs(v) <= 1 for v in seen if v == v)]
+    largest = {
+        key: max((abs(v) for v in seen if v == v), default=0) for key, seen in values.items()
+    }
+    fit = [key for key, value in largest.items() if most == (1 if value <= 1 else 100) >= value]
     known = [f"eval_{name}" for name in _FIRST if f"eval_{name}" in fit]
     return [*known, *(key for key in fit if key not in known)][:4]
 

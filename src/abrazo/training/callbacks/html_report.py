@@ -14,7 +14,7 @@ from abrazo.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
     from abrazo.inference.evaluation import Evaluation
-    from abrazo.training.report import Mistake, SplitSummary
+    from abrazo.training.report import Mistake, Sample, SplitSummary
     from abrazo.training.trainer import Trainer
 
 logger = logging.getLogger("abrazo")
@@ -55,6 +55,7 @@ class HtmlReportCallback(Callback):
                 metrics={"train_loss": trainer.state.train_loss, **figures},
                 details=_details(evaluation),
                 mistakes=_mistakes(trainer, evaluation),
+                samples=_samples(trainer, evaluation),
                 notes=trainer.notes,
             ),
         )
@@ -159,6 +160,28 @@ def _mistakes(trainer: "Trainer", evaluation: "Evaluation | None") -> "list[Mist
         )
         for wrong in evaluation.wrong
     ]
+
+
+def _samples(trainer: "Trainer", evaluation: "Evaluation | None") -> "list[Sample]":
+    from abrazo.training.report import Sample
+
+    source = trainer.eval_source
+    if evaluation is None or source is None:
+        return []
+    return [
+        Sample(
+            text=_source_of(source.rows([sample.number])[0], trainer),
+            right=sample.right,
+            written=sample.written,
+        )
+        for sample in evaluation.samples
+    ]
+
+
+def _source_of(row: Mapping[str, Any], trainer: "Trainer") -> str:
+    """Return what a row gives to read."""
+    column = str(getattr(trainer.task.settings, "source_column", None))
+    return str(row[column]) if column in row else _text_of(row, trainer)
 
 
 def _text_of(row: Mapping[str, Any], trainer: "Trainer") -> str:
