@@ -1,12 +1,14 @@
 """What several commands load: a model with its task, and the rows of a file."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from abrazo.config import Config
 
 if TYPE_CHECKING:
     from abrazo.inference.pipeline import Pipeline
+    from abrazo.tasks.base import Task
 
 Format = Literal["csv", "tsv", "json", "jsonl", "text", "parquet", "arrow"]
 """The formats of files, by the names of `abrazo.data.readers.formats.FORMATS`."""
@@ -58,37 +60,47 @@ class Columns(Config):
     """Column of the answers to learn."""
 
 
-def load_pipeline(name: str, columns: Columns, options: InferenceOptions) -> "Pipeline":
+def load_pipeline(
+    name: str,
+    columns: Columns,
+    options: InferenceOptions,
+    *,
+    task: "type[Task] | None" = None,
+    settings: Mapping[str, Any] | None = None,
+) -> "Pipeline":
     """Load a model with the task it was trained for, ready to answer.
 
     Args:
         name: A folder, also of a training run, a built-in name, or a repository.
         columns: Columns that go before those of the model's own settings.
         options: How to compute.
+        task: The task, where the command has one; `options.task` goes before it.
+        settings: More of the task's settings; those that are None are the model's own.
 
     Raises:
         HubError: The name leads to no folder.
         ConfigError: The model has no head that a task is known for, or an option is wrong.
         CheckpointError: The weights are damaged or do not fit.
     """
-    from abrazo.inference.pipeline import Pipeline
+    from abrazo.inference.pipeline import pipeline_type
     from abrazo.layers.devices import find_device
     from abrazo.tasks.auto import load_with_task
 
     device = find_device(options.device)
     model, kind = load_with_task(
         name,
-        options.task,
+        options.task or task,
         model_class=options.model_class,
         revision=options.revision,
         part=options.part,
     )
     model.to(device)
     stored = model.task_settings.get("settings", {})
-    given = {field: value for field, value in columns.to_dict().items() if value is not None}
-    task = kind.of_model(model, kind.settings_type.from_dict({**stored, **given}))
-    return Pipeline(
-        task,
+    changes = {**columns.to_dict(), **(settings or {})}
+    given = {field: value for field, value in changes.items() if value is not None}
+    known = kind.settings_type.from_dict({**stored, **given})
+    return pipeline_type(kind)(
+        kind.of_model(model, known),
         model,
         model.tokenizer,
         precision=options.precision,

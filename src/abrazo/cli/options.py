@@ -11,7 +11,7 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -26,13 +26,17 @@ _GROUP_NAMES = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def with_options(
-    function: Callable[..., int | None], **kinds: type[Config]
+    function: Callable[..., int | None],
+    *,
+    leave_out: Collection[str] = (),
+    **kinds: type[Config],
 ) -> Callable[..., int | None]:
     """Return a function that takes fields by name where `function` takes settings.
 
     Args:
         function: A command. Parameters annotated with a subclass of `Config` are settings; where
             one of their fields has the name of another parameter, the field goes first.
+        leave_out: Fields that are no options, such as those that words cannot say.
         kinds: For some of these parameters, the subclass to use instead.
     """
     hints = typing.get_type_hints(function, include_extras=True)
@@ -48,6 +52,7 @@ def with_options(
         option
         for place, kind in enumerate(settings.values(), start=1)
         for option in _options(kind, place)
+        if option.name not in leave_out
     ]
     names = {option.name for option in options}
     if len(names) < len(options):  # with a task of the user's own

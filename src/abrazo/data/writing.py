@@ -74,6 +74,16 @@ def write_arrow(table: pa.Table, destination: str | Path, format: str | None = N
             pacsv.write_csv(_with_plain_cells(table), stream, write_options=options)
 
 
+def require_plain_name(destination: str | Path) -> None:
+    """Check that a name does not ask for what files are not written as.
+
+    Raises:
+        DataError: It asks for compression.
+    """
+    if str(destination).lower().endswith(".gz"):
+        raise DataError(f"`{destination}`: files are written uncompressed; leave out `.gz`.")
+
+
 def _format(destination: str | Path, format: str | None) -> str:
     if format is not None and format not in FORMATS:
         raise ConfigError(one_of("`format`", format, FORMATS))
@@ -87,9 +97,8 @@ def _opened(destination: str | Path) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    require_plain_name(destination)
     path = Path(destination)
-    if str(destination).lower().endswith(".gz"):
-        raise DataError(f"`{destination}`: files are written uncompressed; leave out `.gz`.")
     is_special = path.exists() and not path.is_file()  # a pipe or device cannot be replaced
     partial = path if is_special else path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -116,14 +125,14 @@ def _write_json(rows: Iterable[Mapping[str, Any]], stream: IO[bytes], *, is_line
 
 def _json_text(row: Mapping[str, Any], number: int) -> str:
     try:
-        text = json.dumps(dict(row), ensure_ascii=False, allow_nan=False, default=_json_value)
+        text = json.dumps(dict(row), ensure_ascii=False, allow_nan=False, default=json_value)
         text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"Row {number} cannot be written as JSON: {error}") from error
     return text
 
 
-def _json_value(value: object) -> object:
+def json_value(value: object) -> object:
     """Return what JSON can hold of a value that it does not know."""
     if hasattr(value, "tolist"):  # NumPy and tensors
         return value.tolist()
@@ -158,7 +167,7 @@ def _with_plain_cells(table: pa.Table) -> pa.Table:
             cells = [
                 None
                 if value is None
-                else json.dumps(value, ensure_ascii=False, default=_json_value)
+                else json.dumps(value, ensure_ascii=False, default=json_value)
                 for value in column.to_pylist()
             ]
             column = pa.chunked_array([pa.array(cells, type=pa.string())])
@@ -171,7 +180,7 @@ def _with_plain_cells(table: pa.Table) -> pa.Table:
 
 
 def _cell(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_json_value)
+    return json.dumps(value, ensure_ascii=False, default=json_value)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -23,6 +23,8 @@ from abrazo.tokenization.tokenizer import Tokenizer
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What decoding makes of bytes that are no whole character."""
+_CONTEXT = 16
+"""Tokens of a prompt that decide how the first word after it is written."""
 
 
 class Detokenizer:
@@ -39,6 +41,7 @@ class Detokenizer:
         *,
         skip_special_tokens: bool = True,
         stop_strings: Sequence[str] = (),
+        prompt: Sequence[int] = (),
     ) -> None:
         """Start with no text.
 
@@ -46,13 +49,15 @@ class Detokenizer:
             tokenizer: What decodes.
             skip_special_tokens: Whether special tokens are left out.
             stop_strings: Texts that end it: they and what follows are left out.
+            prompt: Tokens that are gone on from. Their text is not given out, but it decides
+                whether a space is before the first word.
         """
         self._tokenizer = tokenizer
         self._skips = skip_special_tokens
         self._stops = tuple(stop_strings)
-        self._ids: list[int] = []
+        self._ids = list(prompt[-_CONTEXT:])
         self._start = 0  # tokens from here on are decoded together
-        self._given = 0  # tokens before this have been turned into text
+        self._given = len(self._ids)  # tokens before this have been turned into text
         self._waiting = ""  # text that may be the beginning of a stop string
         self._has_stopped = False
 
@@ -140,7 +145,8 @@ class TextStreamer:
             raise DataError(f"A stream has one row, but there are {len(value)}.")
         is_prompt = self._text is None
         if self._text is None:
-            self._text = Detokenizer(self._tokenizer, **self._options)
+            prompt = value.reshape(-1).tolist()
+            self._text = Detokenizer(self._tokenizer, prompt=prompt, **self._options)
             if self._skip_prompt:
                 return
         # a stop string in the prompt ends nothing
@@ -245,15 +251,48 @@ def stream(
     config = (generation_config or GenerationConfig()).replace(**options)
     ids = np.array(tokenizer.encode(text))
     has_encoder = isinstance(model.head, Seq2SeqLMHead)
+    yield from stream_ids(
+        model,
+        None if has_encoder else ids,
+        config,
+        source=ids if has_encoder else None,
+        tokenizer=tokenizer,
+        skip_special_tokens=skip_special_tokens,
+    )
+
+
+def stream_ids(
+    model: PretrainedModel,
+    prompt: np.ndarray | None,
+    config: GenerationConfig,
+    *,
+    source: np.ndarray | None = None,
+    tokenizer: Tokenizer,
+    skip_special_tokens: bool = True,
+) -> Iterator[str]:
+    """Write to the tokens of one prompt, and yield what is written piece by piece.
+
+    Args:
+        model: A model that guesses the next word.
+        prompt: (S,) tokens; None starts as the decoder of a model with an encoder starts.
+        config: Options.
+        source: (S',) tokens for the encoder, in models that have one.
+        tokenizer: What decodes.
+        skip_special_tokens: Whether special tokens are left out.
+
+    Raises:
+        ConfigError: The model does not generate, or options contradict each other.
+    """
     plan = plan_for(model, config, tokenizer=tokenizer, streams=True)
     prompts, sources = complete(
-        model, plan, None if has_encoder else [ids], [ids] if has_encoder else None
+        model, plan, None if prompt is None else [prompt], None if source is None else [source]
     )
     (decoding,) = decodings_for(model, plan, prompts, sources, tokenizer, None)
     written = Detokenizer(
         tokenizer,
         skip_special_tokens=skip_special_tokens,
         stop_strings=plan.config.stop_texts,
+        prompt=() if prompt is None else prompt.tolist(),
     )
     tokens = stream_tokens(model, decoding)
     for token in tokens:

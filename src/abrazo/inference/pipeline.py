@@ -150,7 +150,7 @@ def pipeline(
         return zero_shot_pipeline(model, tokenizer, precision=precision, token_budget=token_budget)
     model = kind.adopt(model)
     require_trained_for(kind, model)
-    return _pipeline_type(kind)(
+    return pipeline_type(kind)(
         settled(task, settings) if isinstance(task, Task) else _task_of(kind, model, settings),
         model,
         tokenizer or model.tokenizer,
@@ -159,7 +159,7 @@ def pipeline(
     )
 
 
-def _pipeline_type(kind: type[Task]) -> type[Pipeline]:
+def pipeline_type(kind: type[Task]) -> type[Pipeline]:
     """Return the pipeline of a task; some have options of their own in a call."""
     if issubclass(kind, MaskedLM):
         from abrazo.inference.fill_mask import FillMaskPipeline  # it is built on this module

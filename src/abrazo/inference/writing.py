@@ -1,9 +1,11 @@
 """Writing texts: `translate = pipeline("translation", model)`, `translate("A dog.")`."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
+from abrazo.generation.decoding import plan_for
+from abrazo.generation.streaming import stream_ids
 from abrazo.inference.generating import GeneratingEngine
 from abrazo.inference.pipeline import Pipeline
 from abrazo.tasks.text_generation import TextGeneration
@@ -30,15 +32,61 @@ class WritingPipeline(Pipeline):
             DataError: An input is none of these, is empty, or is a prompt longer than the model
                 reads; it is named by its number.
         """
-        asked = copy.copy(self)
-        if options:
-            assert isinstance(self.task, TextToText | TextGeneration)
-            assert isinstance(self.engine, GeneratingEngine)
-            asked.task = task = self.task.writing(**options)
-            asked.engine = self.engine.with_task(task)
+        asked = self.writing(**options)
         if is_conversation(inputs):
             return Pipeline.__call__(asked, [inputs])[0]
         return Pipeline.__call__(asked, inputs)
+
+    def writing(self, **options: Any) -> Self:
+        """Return the pipeline with other options of `generate`.
+
+        Raises:
+            ConfigError: An option is not known, or options contradict each other.
+        """
+        asked = copy.copy(self)
+        if options:
+            assert isinstance(self.engine, GeneratingEngine)
+            asked.task = task = self._task().writing(**options)
+            asked.engine = self.engine.with_task(task)
+            config = task.generation_config(self.tokenizer)
+            plan_for(self.engine.model, config, tokenizer=self.tokenizer)
+        return asked
+
+    def writes_one_by_one(self) -> bool:
+        """Tell whether texts can be given out while they are written: one at a time, no beams."""
+        config = self._task().generation_config(self.tokenizer)
+        return plan_for(self.engine.model, config, tokenizer=self.tokenizer).rows_per_source == 1
+
+    def as_written(self, item: Any) -> Iterator[str]:
+        """Yield what is written for one input, piece by piece, without the prompt.
+
+        A source that is longer than the model reads is given out at once, when all is written.
+
+        Args:
+            item: A text, a conversation or a mapping.
+
+        Raises:
+            ConfigError: Options ask for beams or for several texts.
+            DataError: The input is none of these, is empty, or is a prompt longer than the model
+                reads.
+        """
+        task, tokenizer = self._task(), self.tokenizer
+        features = task.encode([self._row(0, item)], [0], tokenizer, with_labels=False)
+        requests = task.requests(features[0])
+        if len(requests) > 1:
+            yield from self(item).values()
+            return
+        yield from stream_ids(
+            self.engine.model,
+            requests[0].prompt,
+            task.generation_config(tokenizer),
+            source=requests[0].source,
+            tokenizer=tokenizer,
+        )
+
+    def _task(self) -> TextToText | TextGeneration:
+        assert isinstance(self.task, TextToText | TextGeneration)
+        return self.task
 
 
 def is_conversation(inputs: Any) -> bool:

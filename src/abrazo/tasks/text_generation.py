@@ -23,6 +23,7 @@ from abrazo.metrics.base import Metric
 from abrazo.metrics.perplexity import PerplexityMetrics
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
 from abrazo.tasks.columns import find_column, text_of
+from abrazo.tasks.conversations import Message, messages_of
 from abrazo.tasks.token_rows import token_columns
 from abrazo.tasks.written import (
     WRITTEN,
@@ -31,14 +32,13 @@ from abrazo.tasks.written import (
     counts_of,
     scored_tokens,
 )
+from abrazo.tokenization.encoding import BatchEncoding
 from abrazo.tokenization.tokenizer import Tokenizer
 
 TEXT_COLUMNS = ("text", "content", "sentence", "document", "story", "poem")
 MESSAGES_COLUMNS = ("messages", "conversation", "conversations")
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "source", "input")
 COMPLETION_COLUMNS = ("completion", "response", "answer", "output", "target")
-
-Message = Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,6 @@ class TextGenerationSettings(TaskSettings):
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if (self.prompt_column is None) != (self.completion_column is None):
-            raise ConfigError("`prompt_column` and `completion_column` go together; give both.")
         GenerationConfig(**self.generation)
 
 
@@ -100,6 +98,8 @@ class TextGeneration(Task):
         if "input_ids" in columns:
             return cls(settings)
         given = settings
+        if (given.prompt_column is None) != (given.completion_column is None):
+            raise ConfigError("`prompt_column` and `completion_column` go together; give both.")
         if given.text_column is None and given.prompt_column is None:
             messages = find_column(
                 columns, given.messages_column, MESSAGES_COLUMNS, "messages", is_optional=True
@@ -135,19 +135,27 @@ class TextGeneration(Task):
 
     # The way of a row ----------------------------------------------------------------------
 
+    @property
+    def messages_column(self) -> str:
+        """The column of conversations."""
+        return self.settings.messages_column or MESSAGES_COLUMNS[0]
+
+    def prompt_column(self, row: Mapping[str, Any]) -> str:
+        """Return the column of what is gone on from; by its name where the settings are open."""
+        given = self.settings.prompt_column or self.settings.text_column
+        usual = (*TEXT_COLUMNS, *PROMPT_COLUMNS)
+        return given or next((name for name in usual if name in row), usual[0])
+
     def as_row(self, item: Any) -> Mapping[str, Any]:
         """Accept a text, a conversation, or a mapping with one of the columns."""
-        settings = self.settings
-        text = settings.prompt_column or settings.text_column or TEXT_COLUMNS[0]
-        messages = settings.messages_column or MESSAGES_COLUMNS[0]
         if isinstance(item, str):
-            return {text: item}
+            return {self.prompt_column({}): item}
         if isinstance(item, Mapping):
             if "role" in item:
-                return {messages: [item]}
+                return {self.messages_column: [item]}
             return item
         if isinstance(item, Sequence) and all(isinstance(part, Mapping) for part in item):
-            return {messages: list(item)}
+            return {self.messages_column: list(item)}
         raise DataError(f"A text, a conversation or a mapping is wanted, not {item!r:.80}.")
 
     def encode(
@@ -251,32 +259,52 @@ class TextGeneration(Task):
         tokenizer: Tokenizer,
         origin: Callable[[int], str],
     ) -> list[Features]:
-        settings, length = self.settings, self.settings.max_length
-        assert length is not None
-        messages = settings.messages_column or MESSAGES_COLUMNS[0]
-        column = settings.prompt_column or settings.text_column or TEXT_COLUMNS[0]
         features = []
         for row, number in zip(rows, numbers, strict=True):
             given: str | Sequence[Message]
-            if messages in row and column not in row:
-                given = _messages_of(row, messages, number, origin)
-                chat = tokenizer.apply_chat_template(given, add_generation_prompt=True)
+            column = self.prompt_column(row)
+            if self.messages_column in row and column not in row:
+                given = messages_of(row, self.messages_column, number, origin, tokenizer)
+                chat = _in_template(given, tokenizer, origin(number), add_generation_prompt=True)
                 ids = np.array(chat["input_ids"], np.int32)
             else:
                 given = text_of(row, column, number, origin)
                 (ids,) = _prompt_ids([given], tokenizer)
-            if not len(ids):
-                raise DataError(
-                    f"{origin(number)}: the prompt is empty, and the tokenizer has no token that "
-                    "begins texts. Give at least one word."
-                )
-            if len(ids) >= length:
-                raise DataError(
-                    f"{origin(number)}: the prompt has {len(ids)} tokens, and the model reads at "
-                    f"most {length} with what it writes. Shorten the prompt."
-                )
+            self._require_room(len(ids), origin(number))
             features.append(Features(ids, None, None, number, source=_Prompt(given, tokenizer)))
         return features
+
+    def _require_room(self, num_tokens: int, where: str) -> None:
+        """Check that a prompt is there, and leaves room for what is to be written.
+
+        Raises:
+            DataError: It is empty, or too long.
+        """
+        length, options = self.settings.max_length, self.settings.generation
+        assert length is not None
+        if not num_tokens:
+            raise DataError(
+                f"{where}: the prompt is empty, and the tokenizer has no token that begins texts. "
+                "Give at least one word."
+            )
+        if num_tokens >= length:
+            raise DataError(
+                f"{where}: the prompt has {num_tokens} tokens, and the model reads at most "
+                f"{length} with what it writes. Shorten the prompt."
+            )
+        wished = options.get("max_new_tokens") or 0
+        if num_tokens + wished > length:
+            raise DataError(
+                f"{where}: the prompt has {num_tokens} tokens and `max_new_tokens={wished}` more "
+                f"are asked for, but the model reads at most {length}. Shorten the prompt or lower "
+                "`max_new_tokens`."
+            )
+        most = options.get("max_length")
+        if most is not None and num_tokens >= most:
+            raise DataError(
+                f"{where}: the prompt has {num_tokens} tokens, so `max_length={most}` leaves no "
+                "room for a word. Raise it, or give `max_new_tokens`, which counts new words alone."
+            )
 
     def join_labels(self, features: Sequence[Features]) -> Tensor | None:
         """Join the labels of all tokens, (T,)."""
@@ -361,23 +389,6 @@ def _read_tokens(row: Mapping[str, Any], number: int, origin: Callable[[int], st
     return Features(ids, None, columns.get("labels", ids), number)
 
 
-def _messages_of(
-    row: Mapping[str, Any], column: str, number: int, origin: Callable[[int], str]
-) -> Sequence[Message]:
-    """Return the conversation in a column.
-
-    Raises:
-        DataError: It is none.
-    """
-    messages = row.get(column)
-    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-        raise DataError(
-            f"{origin(number)}: `{column}` must be a list of messages with `role` and `content`, "
-            f"but is {messages!r:.80}."
-        )
-    return messages
-
-
 def _conversation(
     row: Mapping[str, Any],
     column: str,
@@ -390,11 +401,8 @@ def _conversation(
     Raises:
         DataError: It is none, or the assistant says nothing in it.
     """
-    messages = _messages_of(row, column, number, origin)
-    try:
-        chat = tokenizer.apply_chat_template(messages, return_assistant_tokens_mask=True)
-    except TokenizerError as error:
-        raise DataError(f"{origin(number)}: {error}") from error
+    messages = messages_of(row, column, number, origin, tokenizer)
+    chat = _in_template(messages, tokenizer, origin(number), return_assistant_tokens_mask=True)
     ids = np.array(chat["input_ids"], dtype=np.int32)
     is_said = np.array(chat["assistant_masks"], dtype=bool)
     if not is_said.any():
@@ -403,3 +411,18 @@ def _conversation(
             "the row out."
         )
     return ids, np.where(is_said, ids, IGNORED_LABEL)
+
+
+def _in_template(
+    messages: Sequence[Message], tokenizer: Tokenizer, where: str, **options: Any
+) -> BatchEncoding:
+    """Return a conversation as the model reads it.
+
+    Raises:
+        DataError: The template cannot take it; the row is named.
+    """
+    try:
+        chat: BatchEncoding = tokenizer.apply_chat_template(messages, **options)
+    except TokenizerError as error:
+        raise DataError(f"{where}: {error}") from error
+    return chat
