@@ -77,7 +77,10 @@ def test_on_a_terminal_progress_is_a_bar(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     small_trainer(tmp_path, disable_tqdm=False, num_train_epochs=1).train()
-    assert "5/5" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "5/5" in shown
+    assert shown.count("step 5 of 5, epoch 1.00: eval_loss ") == 1
+    assert "eval_accuracy" in shown
 
 
 def test_tensorboard_gets_every_figure_once(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""Shows how far a run is: a bar on a terminal, a line per log entry elsewhere."""
+"""Shows how far a run is: a bar below evaluations on a terminal, a line per log entry elsewhere."""
 
 import logging
 import sys
 from typing import TYPE_CHECKING
 
 from abrazo.training.callbacks.base import Callback
+from abrazo.training.evaluating import PREFIX
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -53,22 +54,22 @@ class ProgressCallback(Callback):
             self._bar.update(self._task, completed=trainer.state.global_step)
 
     def on_log(self, trainer: "Trainer", entry: "LogEntry") -> None:
-        """Show the first figure beside the bar, or log a line with several."""
+        """Show the loss beside the bar and evaluations above it; without a bar, log a line."""
         shown = [
             f"{name} {value:.4g}"
             for name, value in entry.items()
             if name not in _NOT_SHOWN and isinstance(value, int | float)
         ]
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=shown[0])
+        line = (
+            f"step {entry['step']} of {trainer.plan.total_steps}, epoch {entry['epoch']:.2f}: "
+            + "  ".join(shown[:_MOST_SHOWN])
+        )
+        if self._bar is None or self._task is None:
+            logger.info(line)
+        elif any(name.startswith(PREFIX) for name in entry):
+            self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
-            logger.info(
-                "step %d of %d, epoch %.2f: %s",
-                entry["step"],
-                trainer.plan.total_steps,
-                entry["epoch"],
-                "  ".join(shown[:_MOST_SHOWN]),
-            )
+            self._bar.update(self._task, description=shown[0])
 
     def on_train_end(self, trainer: "Trainer") -> None:
         """Close the bar."""
