@@ -1,14 +1,16 @@
 """The product on oneDNN is the product of torch."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from abrazo.errors import ConfigError
 from abrazo.layers import linear as module
 from abrazo.layers.feedforward import ACTIVATIONS, FeedForward, activation
-from abrazo.layers.linear import Linear
+from abrazo.layers.linear import Linear, pack_weights
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float64: 1e-12}
 
@@ -95,7 +97,7 @@ def test_gradient_of_an_expanded_tensor() -> None:
     assert torch.isfinite(values.grad).all()
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"])
+@pytest.mark.parametrize("name", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("rows", [0, 1, 9])
 def test_feedforward_without_gradients_is_that_with_them(
@@ -109,6 +111,63 @@ def test_feedforward_without_gradients_is_that_with_them(
         found = layer(values)
     close = TOLERANCE[dtype]
     torch.testing.assert_close(found, expected.detach(), atol=close, rtol=close)
+
+
+needs_bf16 = pytest.mark.skipif(
+    torch.bfloat16 not in module._DTYPES, reason="this processor does not multiply bf16"
+)
+
+
+def packed_pair() -> nn.Sequential:
+    """Return two layers that keep their matrices in blocks."""
+    torch.manual_seed(5)
+    layers = nn.Sequential(Linear(24, 40), Linear(40, 24)).bfloat16().eval()
+    pack_weights(layers)
+    assert all(layer._blocks() is not layer.weight for layer in layers)
+    return layers
+
+
+@needs_bf16
+@pytest.mark.parametrize("rows", [1, 3, 64, 200])
+def test_products_with_packed_weights_are_the_same(rows: int) -> None:
+    layers, values = packed_pair(), torch.randn(rows, 24).bfloat16()
+    with torch.inference_mode():
+        for layer, given in ((layers[0], values), (layers[1], layers[0](values))):
+            expected = F.linear(given, layer.weight, layer.bias)
+            torch.testing.assert_close(layer(given), expected, atol=2e-2, rtol=2e-2)
+
+
+@needs_bf16
+def test_packed_weights_follow_the_weights() -> None:
+    layers, values = packed_pair(), torch.randn(3, 24).bfloat16()
+    with torch.no_grad():
+        before = layers(values)
+        layers[0].weight.mul_(2)
+        torch.testing.assert_close(layers(values), copy.deepcopy(layers)(values))
+        assert not torch.equal(layers(values), before)
+        pack_weights(layers)
+        layers[0].weight = nn.Parameter(layers[0].weight / 2)
+        torch.testing.assert_close(layers(values), before)
+        assert layers.float()(values.float()).dtype == torch.float32
+
+
+@needs_bf16
+def test_packed_weights_are_given_up_when_training_goes_on() -> None:
+    for changed in (
+        packed_pair().train(),
+        packed_pair().double(),
+        copy.deepcopy(packed_pair()),
+    ):
+        assert all(layer._packed is None for layer in changed)
+
+
+def test_weights_are_packed_in_bf16_and_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Linear(24, 40).eval()
+    pack_weights(layer)
+    assert layer._packed is None
+    monkeypatch.setattr(module, "_MOST_PACKED", 2 * 24 * 40 - 1)
+    pack_weights(layer.bfloat16())
+    assert layer._packed is None
 
 
 def test_autocast_computes_in_its_own_dtype() -> None:

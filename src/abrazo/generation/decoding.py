@@ -26,6 +26,7 @@ from abrazo.generation.settling import Plan, settle
 from abrazo.generation.stopping import StopStrings
 from abrazo.heads.causal_lm import CausalLMHead, Seq2SeqLMHead
 from abrazo.layers.layout import Layout
+from abrazo.layers.linear import pack_weights
 from abrazo.layers.packing import PackedBatch
 from abrazo.models.base import PretrainedModel
 from abrazo.models.seq2seq import Seq2SeqBackbone
@@ -59,6 +60,7 @@ class Decoding:
             rules: What changes scores before words are taken.
             stops: What finds stop strings, where there are some.
         """
+        pack_weights(model)
         self.model = model
         self.requests = requests
         self.rows = Rows(requests, plan.rows_per_source, model.device)

@@ -5,16 +5,33 @@ of some processors idle, so fp32 goes to oneDNN too (measured on two Zen 5 cores
 400 tokens: 1.0 ms against 2.3 ms). Without gradients oneDNN also applies the activation on the way
 out.
 
+In bf16 oneDNN multiplies with a matrix in blocks, and puts a plain one into blocks at every call.
+With few tokens, as in steps of decoding, that takes longer than the product: `pack_weights` lets
+layers keep the blocks.
+
 Shapes: T tokens, I input width, O output width.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_FUSED_ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+_FUSED_ACTIVATIONS = {
+    "gelu": ("gelu", "none"),
+    "gelu_new": ("gelu", "tanh"),
+    "gelu_pytorch_tanh": ("gelu", "tanh"),
+    "relu": ("relu", ""),
+    "silu": ("swish", ""),
+    "swish": ("swish", ""),
+}
+"""What oneDNN calls activations, and the form of it."""
+
+_MOST_PACKED = 2 << 30
+"""Bytes of the matrices of a module above which they are not kept a second time."""
+_FEW_TOKENS = 64
+"""For how many tokens blocks are laid out; they serve any number."""
 
 
 def _find_onednn() -> Any:
@@ -68,14 +85,35 @@ def _suits_onednn(hidden: Tensor, weight: Tensor) -> bool:
     )
 
 
+class _Packed:
+    """A matrix in blocks, as it was when they were made."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _FEW_TOKENS)
+        self._made_of = _state(weight)
+
+    def is_of(self, weight: Tensor) -> bool:
+        """Tell whether the matrix is still the same."""
+        return self._made_of == _state(weight)
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return type(None), ()  # a copy of a layer starts without
+
+
+def _state(weight: Tensor) -> tuple[int, int]:
+    return weight.data_ptr(), weight._version
+
+
 class Linear(nn.Linear):
     """`nn.Linear` on the fastest kernel there is."""
+
+    _packed: _Packed | None = None
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Turn (T, I) into (T, O)."""
         if _suits_onednn(hidden, self.weight):
             if not torch.is_grad_enabled():
-                return _onednn(hidden, self.weight, self.bias, "none", [], "")  # type: ignore[no-any-return]
+                return _onednn(hidden, self._blocks(), self.bias, "none", [], "")  # type: ignore[no-any-return]
             if hidden.dtype == torch.float32:
                 return _OneDNNLinear.apply(hidden, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
         return F.linear(hidden, self.weight, self.bias)
@@ -94,5 +132,49 @@ class Linear(nn.Linear):
 
     def forward_activated(self, hidden: Tensor, activation: str) -> Tensor:
         """Turn (T, I) into (T, O) and apply the activation in the same pass."""
-        form = _FUSED_ACTIVATIONS[activation]
-        return _onednn(hidden, self.weight, self.bias, "gelu", [], form)  # type: ignore[no-any-return]
+        name, form = _FUSED_ACTIVATIONS[activation]
+        return _onednn(hidden, self._blocks(), self.bias, name, [], form)  # type: ignore[no-any-return]
+
+    def pack(self) -> None:
+        """Keep the matrix in blocks too, until it changes, moves or is trained."""
+        if self._packed is None or not self._packed.is_of(self.weight):
+            self._packed = _Packed(self.weight)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set whether it is trained."""
+        if mode:
+            self._packed = None
+        return super().train(mode)
+
+    def _apply(self, *arguments: Any, **options: Any) -> Self:
+        self._packed = None  # the weights are moved or converted
+        return super()._apply(*arguments, **options)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _blocks(self) -> Tensor:
+        """Return the matrix as it is multiplied with the fastest."""
+        packed = self._packed
+        if packed is None or not packed.is_of(self.weight):
+            return self.weight
+        return packed.blocks  # type: ignore[no-any-return]
+
+
+def pack_weights(module: nn.Module) -> None:
+    """Let the layers of a module keep their matrices in blocks, where that pays.
+
+    It pays in bf16 on CPUs: measured on a core with AMX, 1 to 64 tokens take half the time, 256
+    three quarters, and results are the same. Matrices of more than 2 GiB together are left alone,
+    as blocks take as much memory again.
+    """
+    layers = [part for part in module.modules() if isinstance(part, Linear)]
+    matrices = {id(layer.weight): layer.weight for layer in layers}.values()
+    if sum(matrix.nbytes for matrix in matrices) > _MOST_PACKED:
+        return
+    for layer in layers:
+        if _can_be_packed(layer.weight):
+            layer.pack()
+
+
+def _can_be_packed(weight: Tensor) -> bool:
+    is_native = weight.dtype == torch.bfloat16 and weight.dtype in _DTYPES
+    # tensors made in inference mode do not tell when they change
+    return is_native and weight.device.type == "cpu" and not weight.is_inference()
