@@ -121,6 +121,47 @@ def test_rouge_of_several_right_summaries_takes_the_nearest():
     assert figures == pytest.approx(dict.fromkeys(KINDS, 1.0))
 
 
+SENTENCES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(" ".join)
+SEVERAL = st.lists(
+    st.tuples(st.one_of(SENTENCES, st.just("")), st.lists(SENTENCES, min_size=1, max_size=4)),
+    min_size=1,
+    max_size=6,
+)
+"""Rows of a text and of one to four right ones."""
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEVERAL)
+def test_rows_with_different_numbers_of_right_texts_count_as_in_sacrebleu(rows):
+    given, right = map(list, zip(*rows, strict=True))
+    most = max(map(len, right))
+    streams = [[texts[n] if n < len(texts) else None for texts in right] for n in range(most)]
+    oracle = sacrebleu.BLEU()
+    metric = counted(BleuMetrics("13a"), given, right, batch=2)
+    expected = oracle.corpus_score(given, streams)
+    assert metric.compute()["bleu"] == pytest.approx(expected.score, abs=1e-9)
+    assert metric.signature == str(oracle.get_signature())
+    figures = counted(ChrfMetrics(), given, right, batch=2).compute()
+    for key, order in (("chrf", 0), ("chrf++", 2)):
+        oracle_chrf = sacrebleu.CHRF(word_order=order).corpus_score(given, streams)
+        assert figures[key] == pytest.approx(oracle_chrf.score, abs=1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEVERAL)
+def test_of_several_right_summaries_the_nearest_counts_as_in_rouge_score(rows):
+    given, right = map(list, zip(*rows, strict=True))
+    given = [text.replace("Café", "cafe") for text in given]
+    right = [[text.replace("Café", "cafe") for text in texts] for texts in right]
+    scorer = rouge_scorer.RougeScorer(list(KINDS))
+    best = [
+        {kind: max(scorer.score(one, text)[kind].fmeasure for one in texts) for kind in KINDS}
+        for text, texts in zip(given, right, strict=True)
+    ]
+    expected = {kind: np.mean([row[kind] for row in best]) for kind in KINDS}
+    assert counted(RougeMetrics(), given, right, batch=2).compute() == pytest.approx(expected)
+
+
 def test_rouge_of_chinese_counts_characters():
     figures = counted(RougeMetrics(), ["我爱北京"], ["我爱上海 GPU"]).compute()
     assert figures["rouge1"] == pytest.approx(2 * (2 / 4) * (2 / 5) / (2 / 4 + 2 / 5))

@@ -132,7 +132,7 @@ def _messages(system: str | None, text: str | None = None) -> list[dict[str, str
 
 def _show(pipeline: "WritingPipeline", item: Any, before: str) -> None:
     """Write to one prompt and show it, while it is written where that can be."""
-    if pipeline.writes_one_by_one():
+    if pipeline.plan().rows_per_source == 1:
         for piece in itertools.chain([before], pipeline.as_written(item)):
             sys.stdout.write(piece)
             sys.stdout.flush()

@@ -52,6 +52,8 @@ class Columns(Config):
     """Column of the text that is read to write another."""
     target_column: str | None = None
     """Column of the text that is to be written."""
+    references_column: str | None = None
+    """Column of lists of texts that are compared with instead."""
     messages_column: str | None = None
     """Column of conversations."""
     prompt_column: str | None = None

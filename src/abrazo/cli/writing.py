@@ -136,9 +136,11 @@ def load_writer(
             "`abrazo predict` answers with it."
         )
     try:
-        return pipeline.writing(**generation.set_fields())
+        writer = pipeline.writing(**generation.set_fields())
+        writer.plan()
     except ConfigError as error:
         raise ConfigError(as_options(str(error), generation.to_dict())) from error
+    return writer
 
 
 def writing_command(

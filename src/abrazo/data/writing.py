@@ -165,9 +165,7 @@ def _with_plain_cells(table: pa.Table) -> pa.Table:
     for field, column in zip(table.schema, table.columns, strict=True):
         if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
             cells = [
-                None
-                if value is None
-                else json.dumps(value, ensure_ascii=False, default=json_value)
+                None if value is None else json.dumps(value, ensure_ascii=False, default=json_value)
                 for value in column.to_pylist()
             ]
             column = pa.chunked_array([pa.array(cells, type=pa.string())])

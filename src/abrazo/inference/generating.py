@@ -4,14 +4,13 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
+from abrazo.errors import ConfigError
 from abrazo.generation.config import GenerationConfig
 from abrazo.generation.decoding import generate_rows
 from abrazo.inference.engine import Collate, Condense, Engine, LossMeter, Outputs
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Features, Task
-from abrazo.tasks.written import WRITTEN, Request
+from abrazo.tasks.written import WRITTEN, Request, as_objects
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -50,6 +49,27 @@ class GeneratingEngine(Engine):
         other.task = task
         return other
 
+    def generation_config(self) -> GenerationConfig:
+        """Return the task's options of `generate`.
+
+        Raises:
+            ConfigError: The model writes in several languages, and nothing says in which.
+        """
+        config, own = self.task.generation_config(self.tokenizer), self.model.generation_config
+        known = self.tokenizer.lang_code_to_id
+        firsts = {
+            getattr(options, name)
+            for options in (config, own)
+            for name in ("forced_bos_token_id", "decoder_start_token_id")
+        }
+        if known and not firsts & set(known.values()):
+            raise ConfigError(
+                f"{type(self.model).__name__} writes in {len(known)} languages, and nothing says "
+                "in which. Give `target_language` (or `tgt_lang`), such as "
+                f"{next(iter(known))!r}."
+            )
+        return config
+
     def _run_stretch(
         self,
         stretch: Sequence[Features],
@@ -71,7 +91,7 @@ class GeneratingEngine(Engine):
         written = generate_rows(
             self.model,
             prompts or None,
-            self.task.generation_config(self.tokenizer),
+            self.generation_config(),
             sources=sources or None,
             tokenizer=self.tokenizer,
         )
@@ -79,7 +99,7 @@ class GeneratingEngine(Engine):
         variants = iter([written[at : at + each] for at in range(0, len(written), each)])
         for output, some in zip(outputs, requests, strict=True):
             if some:
-                output[WRITTEN] = _as_array([next(variants) for _ in some])
+                output[WRITTEN] = as_objects([next(variants) for _ in some])
         return outputs
 
 
@@ -95,11 +115,3 @@ def engine_for(task: Task, model: PretrainedModel, tokenizer: Tokenizer, **optio
     if task.generates:
         return GeneratingEngine(task, model, tokenizer, **options)  # type: ignore[arg-type]
     return Engine(model, **options)
-
-
-def _as_array(items: Sequence[Any]) -> np.ndarray:
-    """Return an array of objects, whatever they are."""
-    array = np.empty(len(items), dtype=object)
-    for place, item in enumerate(items):
-        array[place] = item
-    return array

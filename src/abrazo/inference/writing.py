@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from abrazo.generation.decoding import plan_for
+from abrazo.generation.settling import Plan
 from abrazo.generation.streaming import stream_ids
 from abrazo.inference.generating import GeneratingEngine
 from abrazo.inference.pipeline import Pipeline
@@ -45,17 +46,18 @@ class WritingPipeline(Pipeline):
         """
         asked = copy.copy(self)
         if options:
-            assert isinstance(self.engine, GeneratingEngine)
             asked.task = task = self._task().writing(**options)
-            asked.engine = self.engine.with_task(task)
-            config = task.generation_config(self.tokenizer)
-            plan_for(self.engine.model, config, tokenizer=self.tokenizer)
+            asked.engine = self._engine().with_task(task)
         return asked
 
-    def writes_one_by_one(self) -> bool:
-        """Tell whether texts can be given out while they are written: one at a time, no beams."""
-        config = self._task().generation_config(self.tokenizer)
-        return plan_for(self.engine.model, config, tokenizer=self.tokenizer).rows_per_source == 1
+    def plan(self) -> Plan:
+        """Return all options, each decided.
+
+        Raises:
+            ConfigError: Options contradict each other, or the model's language is open.
+        """
+        config = self._engine().generation_config()
+        return plan_for(self.engine.model, config, tokenizer=self.tokenizer)
 
     def as_written(self, item: Any) -> Iterator[str]:
         """Yield what is written for one input, piece by piece, without the prompt.
@@ -79,10 +81,14 @@ class WritingPipeline(Pipeline):
         yield from stream_ids(
             self.engine.model,
             requests[0].prompt,
-            task.generation_config(tokenizer),
+            self._engine().generation_config(),
             source=requests[0].source,
             tokenizer=tokenizer,
         )
+
+    def _engine(self) -> GeneratingEngine:
+        assert isinstance(self.engine, GeneratingEngine)
+        return self.engine
 
     def _task(self) -> TextToText | TextGeneration:
         assert isinstance(self.task, TextToText | TextGeneration)

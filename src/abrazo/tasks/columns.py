@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, overload
 
+import numpy as np
+
 from abrazo.errors import DataError, did_you_mean
 
 
@@ -93,6 +95,24 @@ def text_of(
         raise DataError(f"{origin(number)}: `{column}` is empty. Remove or fill such rows.")
     require_unicode(text, column, number, origin)
     return text
+
+
+def texts_of(
+    row: Mapping[str, Any], column: str, number: int, origin: Callable[[int], str]
+) -> list[str]:
+    """Return the texts in a column of a row: a list of them, or a single one.
+
+    Raises:
+        DataError: There is none, one is empty, or what is there is no text; the row is named.
+    """
+    given = row[column]
+    texts = given if isinstance(given, list | tuple | np.ndarray) else [given]
+    if not len(texts):
+        raise DataError(
+            f"{origin(number)}: `{column}` must be a list of texts, but is empty. Remove or fill "
+            "such rows."
+        )
+    return [text_of({column: text}, column, number, origin, may_be_empty=False) for text in texts]
 
 
 def require_unicode(text: str, column: str, number: int, origin: Callable[[int], str]) -> None:

@@ -25,12 +25,13 @@ from abrazo.models.base import PretrainedModel
 from abrazo.models.seq2seq import Seq2SeqConfig
 from abrazo.models.seq2seq_model import Seq2SeqModel
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
-from abrazo.tasks.columns import find_column, text_of
+from abrazo.tasks.columns import find_column, text_of, texts_of
 from abrazo.tasks.pieces import Piece, cut_in_pieces
 from abrazo.tasks.written import (
     WRITTEN,
     Request,
     WrittenText,
+    as_objects,
     counts_of,
     scored_tokens,
     written_text,
@@ -39,16 +40,26 @@ from abrazo.tokenization.tokenizer import Tokenizer
 
 SOURCE_COLUMNS = ("source", "input", "text", "src", "document", "article", "question")
 TARGET_COLUMNS = ("target", "output", "tgt", "summary", "translation", "response", "answer")
+REFERENCES_COLUMNS = ("references", "all_references", "all_targets", "all_summaries")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextToTextSettings(TaskSettings):
     """Which columns are read, and how is written."""
 
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        "src_lang": "source_language",
+        "tgt_lang": "target_language",
+    }
+
     source_column: str | None = None
     """Column of the text that is read; found by its name unless given."""
     target_column: str | None = None
-    """Column of the text that is to be written; found by its name unless given."""
+    """Column of the text that is to be written; found by its name unless given. Where it holds
+    lists, the first text is learned and evaluation compares with all of them."""
+    references_column: str | None = None
+    """Column of lists of texts that evaluation compares with instead; found by its name unless
+    given, and rows need not have it."""
     prefix: str = ""
     """What is put before each text that is read, as T5 was taught."""
     source_language: str | None = None
@@ -79,8 +90,8 @@ class _Source:
     """The source, whole or in pieces."""
     ids: Sequence[np.ndarray]
     """The ids of each piece."""
-    target: str | None
-    """The text to be written, where it is known."""
+    references: Sequence[str]
+    """The texts that are right, where they are known."""
     tokenizer: Tokenizer
 
 
@@ -97,6 +108,8 @@ class TextToText(Task):
     """Usual names of the column that is read."""
     target_columns: ClassVar[tuple[str, ...]] = TARGET_COLUMNS
     """Usual names of the column that is to be written."""
+    references_columns: ClassVar[tuple[str, ...]] = REFERENCES_COLUMNS
+    """Usual names of the column of all that is right."""
     answer_key: ClassVar[str] = "generated_text"
     """What a text is called in answers."""
 
@@ -121,25 +134,16 @@ class TextToText(Task):
         assert isinstance(settings, TextToTextSettings)
         columns = rows.column_names
         source = find_column(
-            columns, settings.source_column, cls.source_columns, "text that is read"
+            columns, settings.source_column, cls.source_columns, "text that is read, the source"
         )
         others = [column for column in columns if column != source]
         target = find_column(
-            others, settings.target_column, cls.target_columns, "text to be written"
+            others,
+            settings.target_column,
+            (*cls.target_columns, *cls.references_columns),
+            "text to be written, the target",
         )
         return cls(settings.replace(source_column=source, target_column=target))
-
-    @classmethod
-    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
-        """Return the task as the model was trained for it."""
-        task = super().of_model(model, settings)
-        task._take_from(model)
-        return task
-
-    def prepare_model(self, model: PretrainedModel) -> None:
-        """Write the settings into a model that writes."""
-        super().prepare_model(model)
-        self._take_from(model)
 
     def fit_length(self, model: PretrainedModel) -> None:
         """Settle how long sources and targets may be."""
@@ -151,17 +155,22 @@ class TextToText(Task):
                 f"`max_target_length` must be at most {limit}, the model's own, but is {wanted}."
             )
         self.settings = self.settings.replace(max_target_length=wanted or limit)
-
-    def _take_from(self, model: PretrainedModel) -> None:
-        assert isinstance(model, Seq2SeqModel)
         self._config = model.config
 
     def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
-        """Return the options that go before the model's own."""
+        """Return the options that go before the model's own, and the language to write in.
+
+        Raises:
+            ConfigError: The model has no such language, or none to choose from.
+        """
+        self._set_languages(tokenizer)
         options = dict(self.settings.generation)
-        language = self.settings.target_language
-        if language is not None and tokenizer.languages is not None:
-            options.setdefault("forced_bos_token_id", tokenizer.get_lang_id(language))
+        language, languages = tokenizer.tgt_lang, tokenizer.languages
+        if language is not None and languages is not None:
+            assert self._config is not None
+            starts_with_it = languages.place == "after" and self._config.STARTS_WITH_LAST
+            name = "decoder_start_token_id" if starts_with_it else "forced_bos_token_id"
+            options.setdefault(name, tokenizer.get_lang_id(language))
         return GenerationConfig(**options)
 
     def writing(self, **options: Any) -> Self:
@@ -199,16 +208,18 @@ class TextToText(Task):
         What is learned from is the first piece of a long source; all pieces are written for.
         """
         self._set_languages(tokenizer)
+        column = self._source_column(rows)
         sources = [
-            text_of(row, self.source_column, number, origin, may_be_empty=False)
+            text_of(row, column, number, origin, may_be_empty=False)
             for row, number in zip(rows, numbers, strict=True)
         ]
+        references: list[list[str]] = []
         targets: list[str] = []
         if with_labels:
-            targets = [
-                text_of(row, self.label_column, number, origin, may_be_empty=False)
-                for row, number in zip(rows, numbers, strict=True)
-            ]
+            for row, number in zip(rows, numbers, strict=True):
+                right = self._right_texts(row, number, origin)
+                targets.append(right[0])
+                references.append(self._references(row, number, origin) or right)
         prefixed = [self.settings.prefix + source for source in sources]
         encoded = tokenizer.encode_rows(prefixed, max_length=self.settings.max_length)
         labels = self._encode_targets(targets, tokenizer)
@@ -227,7 +238,7 @@ class TextToText(Task):
                     dropped + cut,
                     source=self._remember(
                         sources[place],
-                        targets[place] if targets else None,
+                        references[place] if references else (),
                         ids if not dropped else None,
                         tokenizer,
                     ),
@@ -235,10 +246,48 @@ class TextToText(Task):
             )
         return features
 
+    def _source_column(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Return the column of what is read; by its name where the settings are open."""
+        given, columns = self.settings.source_column, list(rows[0]) if rows else []
+        found = find_column(columns, None, self.source_columns, "source", is_optional=True)
+        return given or found or self.source_columns[0]
+
+    def _right_texts(
+        self, row: Mapping[str, Any], number: int, origin: Callable[[int], str]
+    ) -> list[str]:
+        """Return what may be written for a row, the text to learn first.
+
+        Raises:
+            DataError: There is none, or one is no text; the row is named.
+        """
+        usual = (*self.target_columns, *self.references_columns)
+        columns = [name for name, value in row.items() if value is not None]
+        found = find_column(columns, None, usual, "target", is_optional=True)
+        column = self.settings.target_column or found or usual[0]
+        if isinstance(row.get(column), list | tuple | np.ndarray):
+            return texts_of(row, column, number, origin)
+        return [text_of(row, column, number, origin, may_be_empty=False)]
+
+    def _references(
+        self, row: Mapping[str, Any], number: int, origin: Callable[[int], str]
+    ) -> list[str]:
+        """Return what evaluation compares with, where the row has more than its target.
+
+        Raises:
+            DataError: One is no text; the row is named.
+        """
+        given = self.settings.references_column
+        names = self.references_columns if given is None else (given,)
+        column = next((name for name in names if row.get(name) is not None), None)
+        return [] if column is None else texts_of(row, column, number, origin)
+
     def _set_languages(self, tokenizer: Tokenizer) -> None:
+        """Make the tokenizer read and write the languages of the settings.
+
+        Raises:
+            ConfigError: The model has no such language, or none to choose from.
+        """
         source, target = self.settings.source_language, self.settings.target_language
-        if tokenizer.languages is None:
-            return
         if source is not None and tokenizer.src_lang != source:
             tokenizer.src_lang = source
         if target is not None and tokenizer.tgt_lang != target:
@@ -255,11 +304,15 @@ class TextToText(Task):
         return list(zip(ids, encoded.dropped.tolist(), strict=True))
 
     def _remember(
-        self, source: str, target: str | None, ids: np.ndarray | None, tokenizer: Tokenizer
+        self,
+        source: str,
+        references: Sequence[str],
+        ids: np.ndarray | None,
+        tokenizer: Tokenizer,
     ) -> _Source:
         """Keep what is needed to write, a source that is too long in pieces."""
         if ids is not None:
-            return _Source([Piece(source, "")], [ids], target, tokenizer)
+            return _Source([Piece(source, "")], [ids], references, tokenizer)
         prefix, length = self.settings.prefix, self.settings.max_length
         assert length is not None
         room = length
@@ -268,7 +321,7 @@ class TextToText(Task):
         pieces = cut_in_pieces(source, tokenizer, room)
         encoded = tokenizer.encode_rows([prefix + p.text for p in pieces], max_length=length)
         return _Source(
-            pieces, np.split(encoded.input_ids, encoded.offsets[1:-1]), target, tokenizer
+            pieces, np.split(encoded.input_ids, encoded.offsets[1:-1]), references, tokenizer
         )
 
     def collate(self, features: Sequence[Features]) -> PackedBatch:
@@ -316,16 +369,16 @@ class TextToText(Task):
         return written_text(output[WRITTEN].tolist(), source.pieces, source.tokenizer, counts)
 
     def row_label(self, features: Sequence[Features]) -> Any:
-        """Return the text to be written, or None."""
-        return features[0].source.target
+        """Return the text to be written, or the list of those that are right; None without."""
+        right = features[0].source.references
+        return (right[0] if len(right) == 1 else list(right)) if right else None
 
     def to_arrays(
         self, predictions: Sequence[WrittenText], labels: Sequence[Any]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield texts, as arrays of objects."""
+        """Yield texts, as arrays of objects; a label may be a list of texts."""
         if predictions[0].texts:
-            written = [prediction.texts[0] for prediction in predictions]
-            yield np.array(written, dtype=object), np.array(list(labels), dtype=object)
+            yield as_objects([each.texts[0] for each in predictions]), as_objects(labels)
 
     def answer(self, prediction: WrittenText, *, top_k: int | None = 1) -> Any:
         """Return the text under the task's key, or a list of several."""

@@ -81,3 +81,11 @@ def scored_tokens(logits: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         logits = logits[targets != IGNORED_LABEL]
     loss = F.cross_entropy(logits.float(), wanted, reduction="none")
     return {"loss": loss, "right": logits.argmax(-1) == wanted}
+
+
+def as_objects(items: Sequence[Any]) -> np.ndarray:
+    """Return an array of objects, whatever they are."""
+    array = np.empty(len(items), dtype=object)
+    for place, item in enumerate(items):
+        array[place] = item
+    return array
