@@ -213,7 +213,7 @@ class Attention(DotProduct):
         joint = joint.unflatten(-1, (-1, self.head_width))  # (T, H + 2K, D)
         joint = self._turn(joint, guide)
         if isinstance(guide, PastGuide):
-            past = guide.past.write(joint[:, self.num_heads :])  # (R, C, 2, K, D)
+            past = guide.past.write(joint[:, self.num_heads :], guide.window)  # (R, C, 2, K, D)
         if isinstance(guide, PastGuide) and not guide.is_first:
             mixed = self._attend_past(joint, past, guide)
         elif self._fits_kernel(joint, weights, guide):
@@ -267,7 +267,7 @@ class Attention(DotProduct):
         return mixed.flatten(-2)  # (T, H * D)
 
     def _attend_past(self, joint: Tensor, past: Tensor, guide: PastGuide) -> Tensor:
-        """Mix what (T, H + 2K, D) asks of all tokens so far, (R, C, 2, K, D)."""
+        """Mix what (T, H + 2K, D) asks of the tokens so far, (R, C, 2, K, D)."""
         query = joint[:, : self.num_heads].unflatten(0, (past.shape[0], -1))  # (R, new, H, D)
         key, value = past.unbind(2)  # (R, C, K, D) each
         key, value = key.transpose(1, 2), value.transpose(1, 2)  # (R, K, C, D) each

@@ -86,3 +86,66 @@ class PreNormBlock(PostNormBlock):
         hidden = hidden + self.dropout(mixed)
         changed = self.feedforward(self.feedforward_norm(hidden))
         return hidden + self.dropout(changed)  # type: ignore[no-any-return]
+
+
+class SandwichNormBlock(PreNormBlock):
+    """A block that normalises what goes into each half, and what comes out of it too.
+
+    Source: Ding et al. 2021, CogView, section 2.4, https://arxiv.org/abs/2105.13290.
+    """
+
+    def __init__(
+        self,
+        attention: Attention,
+        feedforward: nn.Module,
+        *,
+        width: int,
+        norm_eps: float,
+        norm: Norm = nn.LayerNorm,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            attention: Mixes tokens.
+            feedforward: Changes each token by itself.
+            width: E.
+            norm_eps: Added to the variance in norms.
+            norm: Makes a norm of a width and an epsilon.
+        """
+        super().__init__(
+            attention, feedforward, width=width, dropout=0.0, norm_eps=norm_eps, norm=norm
+        )
+        self.mixed_norm = norm(width, eps=norm_eps)
+        self.changed_norm = norm(width, eps=norm_eps)
+
+    def forward(
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        weights: list[Tensor] | None = None,
+        guide: Guide | None = None,
+    ) -> Tensor:
+        """Turn (T, E) into (T, E); see `Attention.forward` for `weights` and `guide`."""
+        mixed = self.attention(self.attention_norm(hidden), layout, weights, guide)
+        hidden = hidden + self.mixed_norm(mixed)
+        changed = self.feedforward(self.feedforward_norm(hidden))
+        return hidden + self.changed_norm(changed)  # type: ignore[no-any-return]
+
+
+class ParallelBlock(PreNormBlock):
+    """A block whose halves both start from what comes in.
+
+    Source: Black et al. 2022, GPT-NeoX-20B, section 2.1, https://arxiv.org/abs/2204.06745.
+    """
+
+    def forward(
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        weights: list[Tensor] | None = None,
+        guide: Guide | None = None,
+    ) -> Tensor:
+        """Turn (T, E) into (T, E); see `Attention.forward` for `weights` and `guide`."""
+        mixed = self.attention(self.attention_norm(hidden), layout, weights, guide)
+        changed = self.feedforward(self.feedforward_norm(hidden))
+        return hidden + self.dropout(mixed) + self.dropout(changed)  # type: ignore[no-any-return]

@@ -6,7 +6,9 @@ Each layer keeps the keys and values of all tokens so far. Rows stand right-alig
     d e f g h        one of five
 
 so that a step, which brings as many new tokens to each row, writes whole columns. The columns grow
-in steps. Rows made from one source, as the beams of a text that is translated, follow each other.
+in steps. Blocks whose tokens see a window alone read no more than that, and drop older columns, but
+for some to rewind. Rows made from one source, as the beams of a text that is translated, follow
+each other.
 
 Shapes: R rows, T new tokens of all rows, C columns, K heads of keys and values, D width of one
 head, S sources, L tokens of the longest source.
@@ -20,6 +22,8 @@ from abrazo.errors import DataError
 from abrazo.layers.layout import Layout
 
 _COLUMNS_AT_ONCE = 64
+_SPARE = 64
+"""Columns before a window that are kept, so that so many tokens can be taken back."""
 
 
 class LayerPast:
@@ -27,7 +31,9 @@ class LayerPast:
 
     def __init__(self, cache: "Cache") -> None:
         self._cache = cache
-        self._held: Tensor | None = None  # (R, capacity, 2, K, D)
+        self._held: Tensor | None = None  # (R, room, 2, K, D)
+        self._dropped = 0  # columns before the first one that is held
+        self._window: int | None = None
         self.memory: tuple[Tensor, Tensor] | None = None
         """Keys and values of the sources, (S, K, L, D) each, in models with an encoder."""
 
@@ -36,36 +42,56 @@ class LayerPast:
         """Whether the tokens that are being computed are the first ones."""
         return self._cache.is_first
 
-    def write(self, keys_and_values: Tensor) -> Tensor:
-        """Keep what the new tokens of the batch have, and return it for all tokens so far.
+    @property
+    def most_rewound(self) -> int:
+        """How many columns can be forgotten."""
+        if self._dropped == 0 or self._window is None:
+            return self._cache.num_columns
+        return self._cache.num_columns - self._window - self._dropped
+
+    def write(self, keys_and_values: Tensor, window: int | None = None) -> Tensor:
+        """Keep what the new tokens of the batch have, and return it for all that they may see.
 
         Args:
             keys_and_values: (T, 2 * K, D), the keys before the values.
+            window: How many tokens before it a token sees besides itself; None sees all.
 
         Returns:
-            (R, C, 2, K, D), right-aligned; what stands left of a row's first token has no meaning.
+            (R, C, 2, K, D), right-aligned, from `Cache.first_seen` on; what stands left of a row's
+            first token has no meaning.
         """
         cache = self._cache
+        self._window = window
         split = keys_and_values.unflatten(1, (2, -1))  # (T, 2, K, D)
-        held = self._held
-        if held is None:
-            held = split.new_zeros(cache.num_rows, cache.capacity, *split.shape[1:])
-        elif held.shape[1] < cache.capacity:
-            wider = held.new_empty(cache.num_rows, cache.capacity, *split.shape[1:])
-            wider[:, : cache.first_new] = held[:, : cache.first_new]
-            held = wider
-        self._held = held
+        self._held = held = self._with_room(split)
+        first, end = cache.first_new - self._dropped, cache.num_columns - self._dropped
         if cache.places is None:
-            new = cache.num_columns - cache.first_new
-            held[:, cache.first_new : cache.num_columns] = split.unflatten(0, (-1, new))
+            held[:, first:end] = split.unflatten(0, (-1, end - first))
         else:
             held.flatten(0, 1).index_copy_(0, cache.places, split)
-        return held[:, : cache.num_columns]
+        return held[:, cache.first_seen(window) - self._dropped : end]
+
+    def _with_room(self, split: Tensor) -> Tensor:
+        """Return what is held with room for the new columns; older ones than needed are dropped."""
+        cache, held = self._cache, self._held
+        if held is None:
+            return split.new_zeros(cache.num_rows, cache.capacity, *split.shape[1:])
+        first = max(cache.first_seen(self._window) - _SPARE, self._dropped)
+        is_full = held.shape[1] < cache.num_columns - self._dropped
+        if not is_full and first - self._dropped <= _COLUMNS_AT_ONCE:
+            return held
+        wished = cache.num_columns + _COLUMNS_AT_ONCE
+        end = wished if cache.limit is None else min(wished, cache.limit)
+        other = held.new_empty(cache.num_rows, end - first, *split.shape[1:])
+        kept = held[:, first - self._dropped : cache.first_new - self._dropped]
+        other[:, : kept.shape[1]] = kept
+        self._dropped = first
+        return other
 
     def take(self, rows: Tensor, columns: int) -> None:
         """Go on with these rows alone, in this order, of which some columns are written."""
         if self._held is not None:
-            held = self._held
+            held, columns = self._held, columns - self._dropped
             taken = held.new_empty(len(rows), *held.shape[1:])
             torch.index_select(held[:, :columns], 0, rows, out=taken[:, :columns])
             self._held = taken
@@ -95,7 +121,7 @@ class Cache:
         self.first_new = 0
         """The first column of the tokens that are being computed."""
         self.capacity = 0
-        """Columns that there is room for."""
+        """Columns that layers make room for at first."""
         self.places: Tensor | None = None
         """(T,) places of new tokens in (R * capacity), where they are no whole columns."""
         self.rows_per_source = 1
@@ -154,7 +180,7 @@ class Cache:
             )
         self.first_new, self.num_columns = self.num_columns, total
         self.lengths = self.lengths + layout.lengths
-        if self.capacity < total:
+        if is_first:
             wished = total + _COLUMNS_AT_ONCE
             self.capacity = wished if self.limit is None else min(wished, self.limit)
         self.places = None
@@ -177,28 +203,39 @@ class Cache:
         places = before[:, None] + np.arange(self.num_new)
         return torch.from_numpy(places.reshape(-1)).to(layout.device)
 
+    def first_seen(self, window: int | None) -> int:
+        """Return the first column that a token being computed may see.
+
+        Args:
+            window: How many tokens before it a token sees besides itself; None sees all.
+        """
+        return 0 if window is None else max(0, self.first_new - window)
+
     def bias(self, window: int | None = None) -> Tensor | None:
-        """Return what is added to the scores of new tokens against all columns, or None.
+        """Return what is added to the scores of new tokens against the columns they may see.
 
         Args:
             window: How many tokens before it a token sees besides itself; None sees all.
 
         Returns:
-            (R or 1, 1, new tokens or 1, C) with -inf where a token may not look.
+            (R or 1, 1, new tokens or 1, C) with -inf where a token may not look, its columns those
+            from `first_seen` on; None where all may.
         """
-        rows = None if self._starts is None else self._starts[:, None, None, None]
-        if self.num_new == 1 and rows is None and (window is None or window >= self.num_columns):
+        first = self.first_seen(window)
+        is_ragged = self._starts is not None and self.num_columns - self.lengths.min() > first
+        if self.num_new == 1 and not is_ragged:
             return None
         device = None if self._starts is None else self._starts.device
-        columns = torch.arange(self.num_columns, device=device)
+        columns = torch.arange(first, self.num_columns, device=device)
         hidden = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=device)
-        if rows is not None:
-            hidden = hidden | (columns < rows)
-        own = torch.arange(self.first_new, self.num_columns, device=device)[:, None]
+        if is_ragged:
+            assert self._starts is not None
+            hidden = hidden | (columns < self._starts[:, None, None, None])
         if self.num_new > 1:
+            own = torch.arange(self.first_new, self.num_columns, device=device)[:, None]
             hidden = hidden | (columns > own)
-        if window is not None and window < self.num_columns:
-            hidden = hidden | (columns < own - window)
+            if window is not None:
+                hidden = hidden | (columns < own - window)
         return torch.where(hidden, -torch.inf, 0.0)
 
     def repeat(self, count: int) -> None:
@@ -227,6 +264,12 @@ class Cache:
         """Forget the last columns, as if their tokens had never come."""
         if not 0 <= count < self.num_columns:
             raise DataError(f"The cache holds {self.num_columns} columns; {count} cannot be taken.")
+        most = min((layer.most_rewound for layer in self._layers), default=count)
+        if count > most:
+            raise DataError(
+                f"Blocks with a window hold few columns before it, so at most {most} can be taken "
+                f"back now, not {count}."
+            )
         self.num_columns -= count
         self.first_new = min(self.first_new, self.num_columns)
         self.lengths = self.lengths - count
