@@ -111,6 +111,7 @@ LABELS: dict[str, Callable[[PackedBatch], dict[str, Tensor]]] = {
     "token_classification": _for_tokens(2),
     "question_answering": _for_spans,
     "masked_lm": _for_tokens(VOCAB_SIZE),
+    "causal_lm": _for_tokens(VOCAB_SIZE),
     "next_sentence": _for_rows(2),
     "pretraining": lambda batch: {
         **_for_tokens(2)(batch),

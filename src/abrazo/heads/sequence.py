@@ -136,6 +136,25 @@ class TransformedClassificationHead(SequenceClassificationHead):
         return {"logits": self.classifier(self.dropout(self.transform(pooled)))}
 
 
+class LastTokenClassificationHead(SequenceClassificationHead):
+    """One product on the vector of the last token, which in decoders has read all others.
+
+    Source: Radford et al. 2018, Improving Language Understanding by Generative Pre-Training,
+    section 3.2.
+    """
+
+    needs_pooler = False
+
+    def __init__(self, width: int, num_labels: int, problem_type: str | None = None) -> None:
+        super().__init__(width, num_labels, 0.0, problem_type)
+        self.classifier = Linear(width, num_labels, bias=False)
+
+    def forward(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Return `logits` (R, C)."""
+        last = encoded.batch.layout.cumulative_lengths[1:] - 1
+        return {"logits": self.classifier(encoded.hidden.index_select(0, last))}
+
+
 class NextSentenceHead(Head):
     """Does the second text follow the first?
 

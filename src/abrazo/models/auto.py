@@ -37,9 +37,14 @@ FAMILIES: dict[str, str] = {
     "m2m_100": "abrazo.models.m2m_100",
     "encoder-decoder": "abrazo.models.encoder_decoder",
     "gpt2": "abrazo.models.gpt2",
+    "gpt_neox": "abrazo.models.gpt_neox",
     "llama": "abrazo.models.llama",
     "mistral": "abrazo.models.mistral",
     "qwen2": "abrazo.models.qwen2",
+    "qwen3": "abrazo.models.qwen3",
+    "gemma": "abrazo.models.gemma",
+    "gemma2": "abrazo.models.gemma2",
+    "gemma3_text": "abrazo.models.gemma3",
 }
 """The module of each family, by `model_type`; imported when a model of it is asked for."""
 

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from abrazo.checkpoints.keymap import Row
 from abrazo.heads.causal_lm import CausalLMHead
+from abrazo.heads.sequence import LastTokenClassificationHead
 from abrazo.layers.cache import Cache
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.positions import Guide, PastGuide, Rotation
+from abrazo.models.config import MAX_LAYERS
 from abrazo.models.family import Backbone, HeadPlan, Step
 
 
@@ -49,25 +51,27 @@ class DecoderBackbone(Backbone):
         """Yield the blocks, each with its guide and with what its rows hold."""
         positions = batch.layout.positions if batch.position_ids is None else batch.position_ids
         guides: dict[Any, Guide] = {}
+        biases: dict[Any, Tensor | None] = {}
         for number, block in enumerate(self.blocks):
             kind = self.kind_of(number)
             if kind not in guides:
-                guides[kind] = Guide(
+                guides[kind] = guide = Guide(
                     batch.layout,
-                    rotation=self.rotation(positions, kind),
+                    rotation=self.rotation(batch, positions, kind),
                     window=self.window(kind),
                     is_causal=True,
                 )
+                biases[kind] = None if batch.past is None else batch.past.bias(guide.window)
             guide = guides[kind]
             if batch.past is not None:
-                guide = PastGuide(guide, batch.past.layer(number), batch.past.bias(guide.window))
+                guide = PastGuide(guide, batch.past.layer(number), biases[kind])
             yield block, guide
 
     def kind_of(self, number: int) -> Any:
         """Return the kind of a block; blocks of one kind share angles and window."""
         return None
 
-    def rotation(self, positions: Tensor, kind: Any) -> Rotation | None:
+    def rotation(self, batch: PackedBatch, positions: Tensor, kind: Any) -> Rotation | None:
         """Return the angles for (T,) positions in blocks of a kind, in families that turn."""
         return None
 
@@ -94,3 +98,17 @@ def causal_lm(
         ),
         lambda config: tuple(rows),
     )
+
+
+LAST_TOKEN_CLASSIFIER = HeadPlan(
+    lambda config: LastTokenClassificationHead(
+        config.width, config.num_labels, config.problem_type
+    ),
+    lambda config: (Row("classifier", "score"),),
+)
+"""A classifier on the last token of each row."""
+
+
+def in_each_block(*names: str) -> tuple[str, ...]:
+    """Return beginnings of names, in which `{i}` stands for a block, for any number of it."""
+    return tuple(name.replace("{i}", str(i)) for name in names for i in range(MAX_LAYERS))

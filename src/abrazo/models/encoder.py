@@ -12,6 +12,7 @@ from torch import nn
 
 from abrazo.checkpoints.keymap import Row
 from abrazo.errors import one_of
+from abrazo.heads.causal_lm import CausalLMHead
 from abrazo.heads.masked_lm import MaskedLMHead
 from abrazo.heads.sequence import DenseClassificationHead, SequenceClassificationHead
 from abrazo.heads.spans import QuestionAnsweringHead
@@ -265,6 +266,12 @@ def masked_lm_head(config: EncoderConfig, activation_name: str | None = None) ->
     return MaskedLMHead(transform, config.vocab_size)
 
 
+def next_word_head(config: EncoderConfig, activation_name: str | None = None) -> CausalLMHead:
+    """Return a head of the same parts that guesses the next word."""
+    transform = masked_lm_head(config, activation_name).transform
+    return CausalLMHead(config.hidden_size, config.vocab_size, bias=True, transform=transform)
+
+
 def masked_lm_rows(
     config: ModelConfig, dense: str, norm: str, decoder: str, bias: str
 ) -> tuple[Row, ...]:
@@ -296,13 +303,29 @@ def bert_masked_lm_rows(config: Any) -> tuple[Row, ...]:
     )
 
 
-LM_HEAD = HeadPlan(
-    lambda config: masked_lm_head(config, "gelu"),
-    lambda config: masked_lm_rows(
+def _lm_head_rows(config: ModelConfig) -> tuple[Row, ...]:
+    return masked_lm_rows(
         config, "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"
-    ),
-)
+    )
+
+
+LM_HEAD = HeadPlan(lambda config: masked_lm_head(config, "gelu"), _lm_head_rows)
 """A head that guesses words as RoBERTa's files name it; its activation is always GELU."""
+
+NEXT_WORD_HEAD = HeadPlan(lambda config: next_word_head(config, "gelu"), _lm_head_rows)
+"""The same that guesses the next word."""
+
+
+class LeftToRightModel(PretrainedModel):
+    """Base of encoders whose tokens see nothing that follows them, to guess the next word."""
+
+    head_name = "causal_lm"
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build with new weights; the configuration then says `is_decoder`, as files have it."""
+        if isinstance(config, self.family.config):
+            config = config.replace(is_decoder=True)
+        super().__init__(config)
 
 
 def by_head(*models: type[PretrainedModel]) -> dict[str, type[PretrainedModel]]:

@@ -5,19 +5,21 @@ transposed, as (input, output).
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import nn
 
 from abrazo.checkpoints.keymap import TRANSPOSED, Row
+from abrazo.errors import one_of
 from abrazo.layers.attention import Attention
 from abrazo.layers.blocks import PreNormBlock
-from abrazo.layers.feedforward import FeedForward
+from abrazo.layers.feedforward import ACTIVATIONS, FeedForward
 from abrazo.layers.shared_embeddings import LearnedPositions, SharedEmbeddings
 from abrazo.models.base import PretrainedModel
-from abrazo.models.config import MAX_LAYERS, ModelConfig
-from abrazo.models.decoder import DecoderBackbone, causal_lm
+from abrazo.models.config import ModelConfig
+from abrazo.models.decoder import LAST_TOKEN_CLASSIFIER, DecoderBackbone, causal_lm, in_each_block
 from abrazo.models.encoder import by_head, wrong_sizes
 from abrazo.models.family import Family
 
@@ -60,6 +62,8 @@ class GPT2Config(ModelConfig):
     """Whether scores are divided by the root of the width of a head."""
     scale_attn_by_inverse_layer_idx: bool = False
     """Whether scores are divided by the number of the block too."""
+    add_cross_attention: bool = False
+    """Whether blocks look at an encoder too, which is not known here."""
     bos_token_id: int | None = 50256
     """The id that begins texts."""
     eos_token_id: int | list[int] | None = 50256
@@ -84,6 +88,10 @@ class GPT2Config(ModelConfig):
         ]
         if self.layer_norm_epsilon == 0:
             problems.append("`layer_norm_epsilon` must be above 0, but is 0.")
+        if self.activation_function not in ACTIVATIONS:
+            problems.append(one_of("`activation_function`", self.activation_function, ACTIVATIONS))
+        if self.add_cross_attention:
+            problems.append("`add_cross_attention` must be false; it is not known here.")
         return problems
 
     def scale(self, number: int) -> float:
@@ -100,6 +108,7 @@ class GPT2Backbone(DecoderBackbone):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
+        self.config = config
         width = config.n_embd
         self.embeddings = SharedEmbeddings(
             nn.Embedding(config.vocab_size, width),
@@ -109,6 +118,16 @@ class GPT2Backbone(DecoderBackbone):
         )
         self.blocks = nn.ModuleList(_block(config, number) for number in range(config.n_layer))
         self.final_norm = nn.LayerNorm(width, eps=config.layer_norm_epsilon)
+
+    def start_weights(self) -> None:
+        """Draw smaller what is added to the residual path, the more so the more blocks add to it.
+
+        Source: Radford et al. 2019, section 2.3.
+        """
+        std = self.config.initializer_range / math.sqrt(2 * self.config.n_layer)
+        for block in self.blocks:
+            for name in ("attention.output.weight", "feedforward.down.weight"):
+                nn.init.normal_(block.get_parameter(name), std=std)
 
 
 def _block(config: GPT2Config, number: int) -> PreNormBlock:
@@ -134,19 +153,15 @@ ROWS = (
     Row("final_norm", "ln_f"),
 )
 
-_BUFFERS = ("bias", "masked_bias")
-"""Masks that old files hold beside the weights of attention; they are no weights."""
-
 FAMILY = Family(
     config=GPT2Config,
     backbone=GPT2Backbone,
     rows=ROWS,
     prefix="transformer.",
-    heads={"causal_lm": causal_lm()},
+    heads={"causal_lm": causal_lm(), "sequence_classification": LAST_TOKEN_CLASSIFIER},
     elsewhere=(
-        "lm_head.",
-        "score.",
-        *(f"h.{number}.attn.{name}" for number in range(MAX_LAYERS) for name in _BUFFERS),
+        *("lm_head.", "score."),
+        *in_each_block("h.{i}.attn.bias", "h.{i}.attn.masked_bias"),  # masks, which are no weights
     ),
 )
 
@@ -164,4 +179,11 @@ class GPT2LMHeadModel(PretrainedModel):
     head_name = "causal_lm"
 
 
-MODELS = by_head(GPT2Model, GPT2LMHeadModel)
+class GPT2ForSequenceClassification(PretrainedModel):
+    """GPT-2 with a classifier on the last token."""
+
+    family = FAMILY
+    head_name = "sequence_classification"
+
+
+MODELS = by_head(GPT2Model, GPT2LMHeadModel, GPT2ForSequenceClassification)

@@ -1,26 +1,36 @@
 """Llama: a decoder with rotary positions, RMS norms and a gated feed-forward half.
 
-Touvron et al. 2023, https://arxiv.org/abs/2302.13971 and https://arxiv.org/abs/2307.09288.
+Touvron et al. 2023, https://arxiv.org/abs/2302.13971 and https://arxiv.org/abs/2307.09288; Dubey et
+al. 2024, https://arxiv.org/abs/2407.21783. Mistral, Qwen and Gemma are built of the same parts:
+their configurations say in properties what sets them apart.
+
+Shapes: T tokens of all rows, E hidden width.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from abrazo.checkpoints.keymap import Row
 from abrazo.layers.attention import Attention
-from abrazo.layers.blocks import PreNormBlock
+from abrazo.layers.blocks import PreNormBlock, SandwichNormBlock
 from abrazo.layers.embeddings import WordEmbeddings
 from abrazo.layers.feedforward import GatedFeedForward
 from abrazo.layers.norms import RMSNorm
-from abrazo.layers.positions import Rotation, rotary_angles
+from abrazo.layers.packing import PackedBatch
+from abrazo.layers.positions import Rotation
+from abrazo.layers.rotary import Rotary, rope_settings, wrong_rope_settings
 from abrazo.models.base import PretrainedModel
 from abrazo.models.config import ModelConfig
-from abrazo.models.decoder import DecoderBackbone, causal_lm
-from abrazo.models.encoder import by_head, rope_theta, wrong_rope, wrong_sizes
-from abrazo.models.family import Family
+from abrazo.models.decoder import LAST_TOKEN_CLASSIFIER, DecoderBackbone, causal_lm, in_each_block
+from abrazo.models.encoder import by_head, wrong_kinds, wrong_sizes
+from abrazo.models.family import Family, HeadPlan
+
+FULL, NEAR = "full_attention", "sliding_attention"
+"""The kinds of blocks: tokens see all that comes before them, or a window of it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +38,12 @@ class LlamaConfig(ModelConfig):
     """The defaults are those of Llama-7B."""
 
     model_type: ClassVar[str] = "llama"
-    ABSENT: ClassVar[Mapping[str, Any]] = {"tie_word_embeddings": False}
+    HAS_HEAD_NORMS: ClassVar[bool] = False
+    """Whether the queries and keys of each head are normalised."""
+    HAS_OUTPUT_NORMS: ClassVar[bool] = False
+    """Whether what comes out of each half of a block is normalised too."""
+    NORM_OFFSET: ClassVar[float] = 0.0
+    """What is added to the weights of norms."""
 
     vocab_size: int = 32000
     """Number of pieces in the vocabulary."""
@@ -62,6 +77,8 @@ class LlamaConfig(ModelConfig):
     """Base of the rotary wave lengths, where `rope_parameters` does not say."""
     rope_parameters: Mapping[str, Any] | None = None
     """Rotary settings."""
+    rope_scaling: Mapping[str, Any] | None = None
+    """Rotary settings as older files have them, which go before `rope_parameters`."""
     attention_bias: bool = False
     """Whether the products of attention have a bias."""
     attention_dropout: float = 0.0
@@ -88,9 +105,9 @@ class LlamaConfig(ModelConfig):
         return self.hidden_size // self.num_attention_heads if given is None else given
 
     @property
-    def theta(self) -> float:
-        """The base of the rotary wave lengths."""
-        return rope_theta(self.rope_parameters, self.rope_theta)
+    def activation(self) -> str:
+        """Activation of the gate of the feed-forward half."""
+        return self.hidden_act
 
     @property
     def output_bias(self) -> bool:
@@ -98,9 +115,47 @@ class LlamaConfig(ModelConfig):
         return self.attention_bias
 
     @property
-    def window(self) -> int | None:
-        """How many tokens before it a token sees besides itself; None sees all."""
+    def score_scale(self) -> float | None:
+        """What scores are multiplied with; None takes one over the root of a head's width."""
         return None
+
+    @property
+    def score_cap(self) -> float | None:
+        """What scores are bent to stay below."""
+        return None
+
+    @property
+    def word_scale(self) -> float:
+        """What embeddings are multiplied with."""
+        return 1.0
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each block."""
+        return [FULL] * self.num_hidden_layers
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens a token sees in blocks with a window, itself included; None sees all."""
+        return None
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a row."""
+        return self.rotary(FULL).max_length
+
+    def rope(self, kind: str) -> dict[str, Any]:
+        """Return the rotary settings of blocks of a kind."""
+        return rope_settings(
+            self.rope_parameters,
+            self.rope_scaling,
+            theta=self.rope_theta,
+            num_positions=self.max_position_embeddings,
+        )
+
+    def rotary(self, kind: str) -> Rotary:
+        """Return what turns heads in blocks of a kind."""
+        return Rotary(self.head_width, self.rope(kind), self.max_position_embeddings)
 
     def to_hf(self) -> dict[str, Any]:
         """Return what belongs into `config.json`; a width of heads that follows is left out."""
@@ -110,9 +165,27 @@ class LlamaConfig(ModelConfig):
         return values
 
     def _wrong_values(self) -> list[str]:
-        problems = [*super()._wrong_values(), *wrong_sizes(self, is_rotary=True)]
-        if self.rope_parameters is not None:
-            problems += wrong_rope("rope_parameters", self.rope_parameters)
+        sizes = wrong_sizes(self, is_rotary=True, head_width=self.head_dim)
+        problems = [*super()._wrong_values(), *sizes]
+        heads, shared = self.num_attention_heads, self.kv_heads
+        if shared == 0 or heads % shared:
+            problems.append(
+                f"`num_attention_heads` must be a multiple of `num_key_value_heads` ({shared}), "
+                f"but is {heads}."
+            )
+        if self.window == 0:
+            problems.append("`sliding_window` must be at least 1, but is 0.")
+        if not problems:
+            problems += wrong_kinds(self.kinds, self.num_hidden_layers, (FULL, NEAR))
+            problems += self._wrong_rope()
+        return problems
+
+    def _wrong_rope(self) -> list[str]:
+        """Return a line for each rotary setting that is not known or out of range."""
+        problems = []
+        for field in ("rope_parameters", "rope_scaling"):
+            if settings := getattr(self, field):
+                problems += wrong_rope_settings(field, settings, self.head_width)
         return problems
 
 
@@ -122,72 +195,125 @@ class LlamaBackbone(DecoderBackbone):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.config = config
+        self.kinds = config.kinds
+        self.rotaries = {kind: config.rotary(kind) for kind in self.kinds}
         self.embeddings = WordEmbeddings(
-            config.vocab_size, config.hidden_size, max_length=config.max_position_embeddings
-        )
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_hidden_layers))
-        self.final_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-
-    def rotation(self, positions: Tensor, kind: Any) -> Rotation:
-        """Return the angles for (T,) positions."""
-        return rotary_angles(positions, self.config.head_width, self.config.theta)
-
-    def window(self, kind: Any) -> int | None:
-        """Return how many tokens before it a token sees besides itself; None sees all."""
-        return self.config.window
-
-
-def _block(config: LlamaConfig) -> PreNormBlock:
-    return PreNormBlock(
-        Attention(
+            config.vocab_size,
             config.hidden_size,
-            config.num_attention_heads,
-            config.attention_dropout,
-            bias=config.attention_bias,
-            output_bias=config.output_bias,
-            num_kv_heads=config.kv_heads,
-            head_width=config.head_width,
-        ),
-        GatedFeedForward(
-            config.hidden_size, config.intermediate_size, config.hidden_act, bias=config.mlp_bias
-        ),
-        width=config.hidden_size,
-        dropout=0.0,
-        norm_eps=config.rms_norm_eps,
-        norm=RMSNorm,
+            max_length=config.max_length,
+            scale=config.word_scale,
+        )
+        self.blocks = nn.ModuleList(_block(config) for _ in self.kinds)
+        self.final_norm = _norm(config)(config.hidden_size, config.rms_norm_eps)
+
+    def kind_of(self, number: int) -> str:
+        """Return the kind of a block."""
+        return self.kinds[number]
+
+    def rotation(self, batch: PackedBatch, positions: Tensor, kind: str) -> Rotation:
+        """Return the angles for (T,) positions in blocks of a kind."""
+        lengths = batch.layout.lengths if batch.past is None else batch.past.lengths
+        return self.rotaries[kind].angles(positions, batch.layout, lengths)
+
+    def window(self, kind: str) -> int | None:
+        """Return how many tokens before it a token sees besides itself; None sees all."""
+        window = self.config.window
+        return window - 1 if kind == NEAR and window is not None else None
+
+
+def _norm(config: LlamaConfig) -> partial[RMSNorm]:
+    return partial(RMSNorm, offset=config.NORM_OFFSET)
+
+
+def _attention(config: LlamaConfig) -> Attention:
+    norms = {}
+    if config.HAS_HEAD_NORMS:
+        norms = {
+            name: _norm(config)(config.head_width, config.rms_norm_eps)
+            for name in ("query_norm", "key_norm")
+        }
+    return Attention(
+        config.hidden_size,
+        config.num_attention_heads,
+        config.attention_dropout,
+        bias=config.attention_bias,
+        output_bias=config.output_bias,
+        num_kv_heads=config.kv_heads,
+        head_width=config.head_width,
+        scale=config.score_scale,
+        softcap=config.score_cap,
+        **norms,
     )
 
 
-def llama_rows(config: LlamaConfig) -> tuple[Row, ...]:
-    """Return the key map of the backbone, as Llama's files name it."""
-    layer = "layers.{i}."
-    queries_per_key = config.num_attention_heads // config.kv_heads
+def _block(config: LlamaConfig) -> PreNormBlock:
+    feedforward = GatedFeedForward(
+        config.hidden_size, config.intermediate_size, config.activation, bias=config.mlp_bias
+    )
+    kind = SandwichNormBlock if config.HAS_OUTPUT_NORMS else partial(PreNormBlock, dropout=0.0)
+    return kind(
+        _attention(config),
+        feedforward,
+        width=config.hidden_size,
+        norm_eps=config.rms_norm_eps,
+        norm=_norm(config),
+    )
+
+
+def _rows(config: LlamaConfig) -> tuple[Row, ...]:
+    layer, ours = "layers.{i}.", "blocks.{i}."
+    heads = (
+        Row(ours + "attention.query_norm", layer + "self_attn.q_norm"),
+        Row(ours + "attention.key_norm", layer + "self_attn.k_norm"),
+    )
+    before_second = Row(ours + "feedforward_norm", layer + "post_attention_layernorm")
+    norms: tuple[Row, ...] = (before_second,)
+    if config.HAS_OUTPUT_NORMS:
+        norms = (
+            Row(ours + "mixed_norm", layer + "post_attention_layernorm"),
+            Row(ours + "feedforward_norm", layer + "pre_feedforward_layernorm"),
+            Row(ours + "changed_norm", layer + "post_feedforward_layernorm"),
+        )
     return (
         Row("embeddings.tokens", "embed_tokens"),
-        Row("blocks.{i}.attention_norm", layer + "input_layernorm"),
+        Row(ours + "attention_norm", layer + "input_layernorm"),
         Row(
-            "blocks.{i}.attention.query_key_value",
+            ours + "attention.query_key_value",
             layer + "self_attn.q_proj",
             layer + "self_attn.k_proj",
             layer + "self_attn.v_proj",
-            shares=(queries_per_key, 1, 1),
+            shares=(config.num_attention_heads // config.kv_heads, 1, 1),
         ),
-        Row("blocks.{i}.attention.output", layer + "self_attn.o_proj"),
-        Row("blocks.{i}.feedforward_norm", layer + "post_attention_layernorm"),
-        Row("blocks.{i}.feedforward.up", layer + "mlp.gate_proj", layer + "mlp.up_proj"),
-        Row("blocks.{i}.feedforward.down", layer + "mlp.down_proj"),
+        Row(ours + "attention.output", layer + "self_attn.o_proj"),
+        *(heads if config.HAS_HEAD_NORMS else ()),
+        *norms,
+        Row(ours + "feedforward.up", layer + "mlp.gate_proj", layer + "mlp.up_proj"),
+        Row(ours + "feedforward.down", layer + "mlp.down_proj"),
         Row("final_norm", "norm"),
     )
 
 
-FAMILY = Family(
-    config=LlamaConfig,
-    backbone=LlamaBackbone,
-    rows=llama_rows,
-    prefix="model.",
-    heads={"causal_lm": causal_lm()},
-    elsewhere=("lm_head.", "score."),
-)
+def llama_family(config: type[LlamaConfig], next_word: HeadPlan | None = None) -> Family:
+    """Return a family that is Llama but for what its configuration says.
+
+    Args:
+        config: The family's configuration.
+        next_word: How the head that guesses the next word is built; None builds a plain one.
+    """
+    return Family(
+        config=config,
+        backbone=LlamaBackbone,
+        rows=_rows,
+        prefix="model.",
+        heads={
+            "causal_lm": next_word or causal_lm(),
+            "sequence_classification": LAST_TOKEN_CLASSIFIER,
+        },
+        elsewhere=("lm_head.", "score.", *in_each_block("layers.{i}.self_attn.rotary_emb.")),
+    )
+
+
+FAMILY = llama_family(LlamaConfig)
 
 
 class LlamaModel(PretrainedModel):
@@ -203,4 +329,11 @@ class LlamaForCausalLM(PretrainedModel):
     head_name = "causal_lm"
 
 
-MODELS = by_head(LlamaModel, LlamaForCausalLM)
+class LlamaForSequenceClassification(PretrainedModel):
+    """Llama with a classifier on the last token."""
+
+    family = FAMILY
+    head_name = "sequence_classification"
+
+
+MODELS = by_head(LlamaModel, LlamaForCausalLM, LlamaForSequenceClassification)

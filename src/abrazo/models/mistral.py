@@ -7,10 +7,8 @@ import dataclasses
 from typing import ClassVar
 
 from abrazo.models.base import PretrainedModel
-from abrazo.models.decoder import causal_lm
 from abrazo.models.encoder import by_head
-from abrazo.models.family import Family
-from abrazo.models.llama import LlamaBackbone, LlamaConfig, llama_rows
+from abrazo.models.llama import FULL, NEAR, LlamaConfig, llama_family
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,19 +27,17 @@ class MistralConfig(LlamaConfig):
     """How many tokens a token sees, itself included; None sees all."""
 
     @property
+    def kinds(self) -> list[str]:
+        """The kind of each block."""
+        return [FULL if self.sliding_window is None else NEAR] * self.num_hidden_layers
+
+    @property
     def window(self) -> int | None:
-        """How many tokens before it a token sees besides itself; None sees all."""
-        return None if self.sliding_window is None else self.sliding_window - 1
+        """How many tokens a token sees, itself included; None sees all."""
+        return self.sliding_window
 
 
-FAMILY = Family(
-    config=MistralConfig,
-    backbone=LlamaBackbone,
-    rows=llama_rows,
-    prefix="model.",
-    heads={"causal_lm": causal_lm()},
-    elsewhere=("lm_head.", "score."),
-)
+FAMILY = llama_family(MistralConfig)
 
 
 class MistralModel(PretrainedModel):
@@ -57,4 +53,11 @@ class MistralForCausalLM(PretrainedModel):
     head_name = "causal_lm"
 
 
-MODELS = by_head(MistralModel, MistralForCausalLM)
+class MistralForSequenceClassification(PretrainedModel):
+    """Mistral with a classifier on the last token."""
+
+    family = FAMILY
+    head_name = "sequence_classification"
+
+
+MODELS = by_head(MistralModel, MistralForCausalLM, MistralForSequenceClassification)

@@ -29,6 +29,7 @@ from abrazo.models.encoder import (
     CLASSIFIER_ROWS,
     by_head,
     rope_theta,
+    wrong_kinds,
     wrong_rope,
     wrong_sizes,
 )
@@ -116,14 +117,8 @@ class ModernBertConfig(ModelConfig):
         problems = [*super()._wrong_values(), *wrong_sizes(self, is_rotary=True)]
         if self.global_attn_every_n_layers == 0:
             problems.append("`global_attn_every_n_layers` must be at least 1, but is 0.")
-        elif self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
-            problems.append(
-                f"`layer_types` must name {self.num_hidden_layers} blocks, as many as "
-                f"`num_hidden_layers`, but names {len(self.layer_types)}."
-            )
-        for kind in self.layer_types or ():
-            if kind not in (_FULL, _NEAR):
-                problems.append(f"`layer_types` {kind!r} is neither {_FULL} nor {_NEAR}.")
+        elif self.layer_types is not None:
+            problems += wrong_kinds(self.layer_types, self.num_hidden_layers, (_FULL, _NEAR))
         if self.classifier_pooling not in ("cls", "mean"):
             problems.append(
                 f"`classifier_pooling` must be 'cls' or 'mean', but is {self.classifier_pooling!r}."

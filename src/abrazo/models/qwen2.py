@@ -1,4 +1,4 @@
-"""Qwen2: Llama whose queries, keys and values have biases.
+"""Qwen2: Llama whose queries, keys and values have biases, and whose upper blocks may have windows.
 
 Yang et al. 2024, https://arxiv.org/abs/2407.10671.
 """
@@ -7,10 +7,8 @@ import dataclasses
 from typing import ClassVar
 
 from abrazo.models.base import PretrainedModel
-from abrazo.models.decoder import causal_lm
 from abrazo.models.encoder import by_head
-from abrazo.models.family import Family
-from abrazo.models.llama import LlamaBackbone, LlamaConfig, llama_rows
+from abrazo.models.llama import FULL, NEAR, LlamaConfig, llama_family
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,28 +32,34 @@ class Qwen2Config(LlamaConfig):
     attention_bias: bool = True
     """Whether queries, keys and values have a bias."""
     use_sliding_window: bool = False
-    """Whether some blocks see a window alone, which is not known here."""
+    """Whether there are blocks whose tokens see a window."""
+    sliding_window: int | None = 4096
+    """How many tokens a token sees in such blocks, itself included."""
+    max_window_layers: int = 28
+    """From which block on there is a window, where `layer_types` does not say."""
+    layer_types: list[str] | None = None
+    """For each block `full_attention` or `sliding_attention`."""
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens a token sees in blocks with a window; None sees all."""
+        return self.sliding_window if self.use_sliding_window else None
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each block."""
+        if self.layer_types is not None:
+            return self.layer_types
+        first = self.num_hidden_layers if self.window is None else self.max_window_layers
+        return [FULL if number < first else NEAR for number in range(self.num_hidden_layers)]
 
     @property
     def output_bias(self) -> bool:
         """Whether the second product of attention has a bias: it has none."""
         return False
 
-    def _wrong_values(self) -> list[str]:
-        problems = super()._wrong_values()
-        if self.use_sliding_window:
-            problems.append("`use_sliding_window` must be false: windows of Qwen2 are not known.")
-        return problems
 
-
-FAMILY = Family(
-    config=Qwen2Config,
-    backbone=LlamaBackbone,
-    rows=llama_rows,
-    prefix="model.",
-    heads={"causal_lm": causal_lm()},
-    elsewhere=("lm_head.", "score."),
-)
+FAMILY = llama_family(Qwen2Config)
 
 
 class Qwen2Model(PretrainedModel):
@@ -71,4 +75,11 @@ class Qwen2ForCausalLM(PretrainedModel):
     head_name = "causal_lm"
 
 
-MODELS = by_head(Qwen2Model, Qwen2ForCausalLM)
+class Qwen2ForSequenceClassification(PretrainedModel):
+    """Qwen2 with a classifier on the last token."""
+
+    family = FAMILY
+    head_name = "sequence_classification"
+
+
+MODELS = by_head(Qwen2Model, Qwen2ForCausalLM, Qwen2ForSequenceClassification)
