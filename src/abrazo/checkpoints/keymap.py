@@ -26,13 +26,15 @@ class Form:
 
     to_ours: Callable[[Tensor], Tensor]
     to_theirs: Callable[[Tensor], Tensor]
+    is_transposed: bool = False
+    """Whether it swaps the axes of matrices, and does no more."""
 
 
 def _transpose(tensor: Tensor) -> Tensor:
     return tensor.T if tensor.dim() == 2 else tensor
 
 
-TRANSPOSED = Form(_transpose, _transpose)
+TRANSPOSED = Form(_transpose, _transpose, is_transposed=True)
 """Matrices as (input, output); vectors stay."""
 
 
@@ -91,9 +93,12 @@ class Row:
         """Return the parts of our tensor, as views, that files hold one by one."""
         if len(self.theirs) == 1:
             return (tensor if self.form is None else self.form.to_theirs(tensor),)
-        height = tensor.shape[0] // sum(self.shares)
-        parts: tuple[Tensor, ...] = tensor.split([share * height for share in self.shares])
+        parts: tuple[Tensor, ...] = tensor.split(self.heights(tensor.shape[0]))
         return parts
+
+    def heights(self, total: int) -> list[int]:
+        """Return how high each of the tensors is that are joined into one of ours."""
+        return [share * (total // sum(self.shares)) for share in self.shares]
 
 
 class SameNames(Row):

@@ -5,7 +5,8 @@ several matrices are joined into one, such as query, key and value, each has its
 
 Source: Hu et al. 2021, LoRA, section 4.1, https://arxiv.org/abs/2106.09685.
 
-Shapes: T tokens, I input width, O output width, N joined matrices, P of them corrected, R rank.
+Shapes: T tokens, I input width, O output width, P joined matrices that are corrected, R rank, U how
+high these are together.
 """
 
 import math
@@ -33,7 +34,7 @@ class LoraLinear(Linear):
         scale: float,
         dropout: float = 0.0,
         parts: Sequence[int] = (0,),
-        num_parts: int = 1,
+        heights: Sequence[int] = (),
     ) -> None:
         """Put a correction, zero at first, on a layer's own weights.
 
@@ -43,22 +44,19 @@ class LoraLinear(Linear):
             scale: What the correction is multiplied with.
             dropout: Share of the input dropped on the correction's way alone.
             parts: Which of the joined matrices are corrected, ascending.
-            num_parts: N.
+            heights: How high each of the joined matrices is; by default there is one.
         """
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
-        self.scale, self.parts, self.num_parts = scale, tuple(parts), num_parts
+        self.scale, self.parts = scale, tuple(parts)
+        self.heights = tuple(heights) or (self.out_features,)
         self.dropout = Dropout(dropout)
-        height = self.out_features // num_parts
+        height = sum(self.heights[part] for part in self.parts)
         self.lora_down = nn.Parameter(linear.weight.new_empty(len(parts), rank, self.in_features))
-        self.lora_up = nn.Parameter(linear.weight.new_zeros(len(parts), height, rank))
+        self.lora_up = nn.Parameter(linear.weight.new_zeros(height, rank))  # (U, R)
         bound = 1 / math.sqrt(self.in_features)
         nn.init.uniform_(self.lora_down, -bound, bound)
-        self._places: Tensor
-        self.register_buffer(
-            "_places", torch.tensor(self.parts, device=linear.weight.device), persistent=False
-        )
         self._base: Tensor | None = None
         self.train(linear.training)
 
@@ -66,6 +64,12 @@ class LoraLinear(Linear):
     def rank(self) -> int:
         """R."""
         return self.lora_down.shape[1]
+
+    @property
+    def ups(self) -> tuple[Tensor, ...]:
+        """The part of U for each corrected matrix, (height, R), as views."""
+        ups: tuple[Tensor, ...] = self.lora_up.split([self.heights[part] for part in self.parts])
+        return ups
 
     @property
     def is_merged(self) -> bool:
@@ -78,14 +82,10 @@ class LoraLinear(Linear):
         if self.is_merged:
             return product
         inner = F.linear(self.dropout(hidden), self.lora_down.flatten(0, 1))  # (T, P * R)
-        inner = inner.unflatten(-1, (len(self.parts), self.rank))  # (T, P, R)
-        added = torch.einsum("...pr,por->...po", inner, self.lora_up) * self.scale
-        added = added.to(product.dtype)
-        if len(self.parts) == self.num_parts:
-            return product + added.flatten(-2)
-        split = product.unflatten(-1, (self.num_parts, -1))  # (T, N, O / N)
-        whole: Tensor = split.index_add(-2, self._places, added).flatten(-2)
-        return whole
+        pieces = list(product.split(self.heights, -1))  # (T, height) each
+        for part, narrow, up in zip(self.parts, inner.split(self.rank, -1), self.ups, strict=True):
+            pieces[part] = pieces[part] + (F.linear(narrow, up) * self.scale).to(product.dtype)
+        return torch.cat(pieces, -1)
 
     def fuses(self, hidden: Tensor, activation: str) -> bool:
         """Tell whether the activation can be applied inside the product: once merged."""
@@ -95,10 +95,10 @@ class LoraLinear(Linear):
         """Return the corrected matrix (O, I)."""
         if self.is_merged:
             return self.weight
-        added = (self.lora_up @ self.lora_down) * self.scale  # (P, O / N, I)
-        split = self.weight.unflatten(0, (self.num_parts, -1))  # (N, O / N, I)
-        corrected: Tensor = split.index_add(0, self._places, added).flatten(0, 1)
-        return corrected
+        pieces = list(self.weight.split(self.heights))  # (height, I) each
+        for part, down, up in zip(self.parts, self.lora_down, self.ups, strict=True):
+            pieces[part] = pieces[part] + (up @ down) * self.scale
+        return torch.cat(pieces)
 
     @torch.no_grad()
     def merge(self) -> None:

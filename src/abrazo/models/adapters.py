@@ -24,9 +24,11 @@ from torch import Tensor
 
 from abrazo.checkpoints.folder import open_weights
 from abrazo.checkpoints.jsonfile import read_json_object, write_json
+from abrazo.checkpoints.keymap import Form
 from abrazo.checkpoints.loading import load_weights
 from abrazo.checkpoints.safetensors import open_tensors, save_tensors
 from abrazo.errors import CheckpointError, ConfigError, did_you_mean
+from abrazo.heads.causal_lm import CausalLMHead
 from abrazo.layers.linear import Linear
 from abrazo.layers.lora import LoraLinear, adapted_layers
 from abrazo.models.base import ADAPTER_FOLDER, PretrainedModel
@@ -49,7 +51,6 @@ _REQUIRED: Mapping[str, tuple[object, ...]] = {
     "peft_type": ("LORA",),
     "bias": ("none", None),
     "use_dora": (False, None),
-    "fan_in_fan_out": (False, None),
     "lora_bias": (False, None),
     "layer_replication": (None,),
     "target_parameters": (None, []),
@@ -69,6 +70,16 @@ class _Place:
     """Which of the layer's joined matrices it is."""
     outside: str
     """Its name in files, without `.weight`."""
+    height: int
+    """How high it is."""
+    form: Form | None
+    """How files hold it in another form."""
+
+    def outputs(self, up: Tensor, *, to_theirs: bool) -> Tensor:
+        """Bring the rows of U into the order of files, or back; `peft` does not transpose it."""
+        if self.form is None or self.form.is_transposed:
+            return up
+        return self.form.to_theirs(up) if to_theirs else self.form.to_ours(up)
 
 
 def add_lora(
@@ -130,7 +141,7 @@ def add_lora(
             scale=alpha / rank,
             dropout=dropout,
             parts=sorted(parts),
-            num_parts=_num_parts(model, name),
+            heights=_heights(model, name),
         )
         _put(model, name, layer)
     return _freeze_but_adapters(model)
@@ -181,13 +192,16 @@ def save_adapter(model: PretrainedModel, folder: str | Path) -> None:
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     alphas: dict[str, float] = {}
+    is_transposed = False
     for place in _places(model):
         layer = layers.get(place.layer)
         if layer is None or place.part not in layer.parts:
             continue
         number = layer.parts.index(place.part)
+        up = place.outputs(layer.ups[number].detach(), to_theirs=True)
         tensors[f"{_PREFIX}{place.outside}.lora_A.weight"] = layer.lora_down.detach()[number]
-        tensors[f"{_PREFIX}{place.outside}.lora_B.weight"] = layer.lora_up.detach()[number]
+        tensors[f"{_PREFIX}{place.outside}.lora_B.weight"] = up
+        is_transposed = place.form is not None and place.form.is_transposed
         ranks[place.outside] = layer.rank
         alphas[place.outside] = layer.scale * layer.rank
     head = _head_weights(model)
@@ -205,7 +219,7 @@ def save_adapter(model: PretrainedModel, folder: str | Path) -> None:
         "rank_pattern": {name: each for name, each in ranks.items() if each != rank},
         "alpha_pattern": {name: each for name, each in alphas.items() if each != alpha},
         "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": is_transposed,
         "inference_mode": True,
         "use_rslora": False,
     }
@@ -244,10 +258,10 @@ def load_adapter(model: PretrainedModel, folder: str | Path) -> None:
                 scale=settings.scale(read.outside[name], len(downs[0])),
                 dropout=settings.dropout,
                 parts=sorted(parts),
-                num_parts=_num_parts(model, name),
+                heights=_heights(model, name),
             )
             layer.lora_down.copy_(torch.stack(downs))
-            layer.lora_up.copy_(torch.stack(ups))
+            layer.lora_up.copy_(torch.cat(ups))
             _put(model, name, layer)
         _fill_head(model, read)
     _freeze_but_adapters(model)
@@ -313,7 +327,7 @@ def _refill(model: PretrainedModel, folder: Path) -> None:
     for name, layer in layers.items():
         downs, ups = zip(*(read.layers[name][part] for part in layer.parts), strict=True)
         layer.lora_down.copy_(torch.stack(downs))
-        layer.lora_up.copy_(torch.stack(ups))
+        layer.lora_up.copy_(torch.cat(ups))
     _fill_head(model, read)
 
 
@@ -414,8 +428,11 @@ def _read_tensors(model: PretrainedModel, path: Path) -> _Read:
             problems.append(f"unexpected     {full}")
     for outside, sides in pairs.items():
         place = places[outside]
-        problems += _pair_problems(model, place, sides)
-        read.layers.setdefault(place.layer, {})[place.part] = (sides.get(0), sides.get(1))  # type: ignore[assignment]
+        if found := _pair_problems(model, place, sides):
+            problems += found
+            continue
+        up = place.outputs(sides[1], to_theirs=False)
+        read.layers.setdefault(place.layer, {})[place.part] = (sides[0], up)
         read.outside.setdefault(place.layer, []).append(place.outside)
     for tensor in (
         *read.head.values(),
@@ -442,14 +459,13 @@ def _read_tensors(model: PretrainedModel, path: Path) -> _Read:
 
 def _pair_problems(model: PretrainedModel, place: _Place, sides: Mapping[int, Tensor]) -> list[str]:
     linear = _linear(model, place.layer)
-    height = linear.out_features // _num_parts(model, place.layer)
     if len(sides) < 2:
         return [f"missing        {place.outside}.{'lora_B' if 0 in sides else 'lora_A'}.weight"]
     down, up = tuple(sides[0].shape), tuple(sides[1].shape)
     is_right = len(down) == len(up) == 2 and down[0] > 0
-    if is_right and down[1] == linear.in_features and up == (height, down[0]):
+    if is_right and down[1] == linear.in_features and up == (place.height, down[0]):
         return []
-    wanted = f"(r, {linear.in_features}) and ({height}, r)"
+    wanted = f"(r, {linear.in_features}) and ({place.height}, r)"
     return [f"wrong shape    {place.outside}   file {down} and {up}   model {wanted}"]
 
 
@@ -459,17 +475,23 @@ def _pair_problems(model: PretrainedModel, place: _Place, sides: Mapping[int, Te
 def _places(model: PretrainedModel) -> list[_Place]:
     """Return all matrices of the blocks that can be corrected."""
     key_map = model.key_map()
-    return [
-        _Place(f"backbone.{place}blocks.{name}", part, outside.removesuffix(".weight"))
-        for place, stack in model.backbone.stacks.items()
-        for name, module in stack.blocks.named_modules()
-        if isinstance(module, Linear)
-        for part, outside in enumerate(key_map.names_for(f"backbone.{place}blocks.{name}.weight"))
-    ]
+    places = []
+    for prefix, stack in model.backbone.stacks.items():
+        for inner, module in stack.blocks.named_modules():
+            if not isinstance(module, Linear):
+                continue
+            name = f"backbone.{prefix}blocks.{inner}"
+            row, outside = key_map.row_for(f"{name}.weight")
+            heights = row.heights(module.out_features)
+            for part, (each, height) in enumerate(zip(outside, heights, strict=True)):
+                stem = each.removesuffix(".weight")
+                places.append(_Place(name, part, stem, height, row.form))
+    return places
 
 
-def _num_parts(model: PretrainedModel, name: str) -> int:
-    return len(model.key_map().names_for(f"{name}.weight"))
+def _heights(model: PretrainedModel, name: str) -> list[int]:
+    row, _ = model.key_map().row_for(f"{name}.weight")
+    return row.heights(_linear(model, name).out_features)
 
 
 def _is_named(place: _Place, target: str) -> bool:
@@ -480,16 +502,28 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _head_weights(model: PretrainedModel) -> dict[str, Tensor]:
-    """Return the head's own weights by their names in files; none of heads that have no files."""
-    if model.head is None or model.head_name not in model.family.heads:
+def _trained_in_head(model: PretrainedModel) -> dict[str, Tensor]:
+    """Return the head's weights that train beside adapters, by their names in the head.
+
+    What it shares with the backbone stays as it is, and so does the matrix that scores what word
+    follows: that is a large part of a pretrained model.
+    """
+    if model.head is None:
         return {}
-    shared = {id(weight) for weight in model.backbone.parameters()}
+    fixed = {id(weight) for weight in model.backbone.parameters()}
+    if isinstance(model.head, CausalLMHead):
+        fixed.add(id(model.head.decoder.weight))
+    return {name: w for name, w in model.head.named_parameters() if id(w) not in fixed}
+
+
+def _head_weights(model: PretrainedModel) -> dict[str, Tensor]:
+    """Return those weights by their names in files; none of heads that have no files."""
+    if model.head_name not in model.family.heads:
+        return {}
     key_map = model.key_map()
     return {
         key_map.names_for(f"head.{name}")[0]: weight
-        for name, weight in model.head.named_parameters()
-        if id(weight) not in shared
+        for name, weight in _trained_in_head(model).items()
     }
 
 
@@ -514,12 +548,10 @@ def _require_adapters(model: PretrainedModel) -> dict[str, LoraLinear]:
 def _freeze_but_adapters(model: PretrainedModel) -> int:
     """Let adapters and the head's own weights train; return how many weights that is."""
     model.requires_grad_(False)
-    trained = [
+    trained: list[Tensor] = [
         w for layer in adapted_layers(model).values() for w in (layer.lora_down, layer.lora_up)
     ]
-    if model.head is not None:
-        shared = {id(weight) for weight in model.backbone.parameters()}
-        trained += [weight for weight in model.head.parameters() if id(weight) not in shared]
+    trained += _trained_in_head(model).values()
     for weight in trained:
         weight.requires_grad_(True)
     return sum(weight.numel() for weight in trained)
