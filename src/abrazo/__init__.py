@@ -110,6 +110,8 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
         "BertForQuestionAnswering",
         "BertForSequenceClassification",
         "BertForTokenClassification",
+        "BertLM",
+        "BertLMHeadModel",
         "BertModel",
     ),
     "abrazo.models.albert": (
@@ -122,6 +124,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     ),
     "abrazo.models.camembert": (
         "CamembertConfig",
+        "CamembertForCausalLM",
         "CamembertForMaskedLM",
         "CamembertForQuestionAnswering",
         "CamembertForSequenceClassification",
@@ -193,22 +196,56 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     "abrazo.models.llama": (
         "LlamaConfig",
         "LlamaForCausalLM",
+        "LlamaForSequenceClassification",
         "LlamaModel",
     ),
     "abrazo.models.mistral": (
         "MistralConfig",
         "MistralForCausalLM",
+        "MistralForSequenceClassification",
         "MistralModel",
     ),
     "abrazo.models.qwen2": (
         "Qwen2Config",
         "Qwen2ForCausalLM",
+        "Qwen2ForSequenceClassification",
         "Qwen2Model",
+    ),
+    "abrazo.models.qwen3": (
+        "Qwen3Config",
+        "Qwen3ForCausalLM",
+        "Qwen3ForSequenceClassification",
+        "Qwen3Model",
     ),
     "abrazo.models.gpt2": (
         "GPT2Config",
+        "GPT2ForSequenceClassification",
         "GPT2LMHeadModel",
         "GPT2Model",
+    ),
+    "abrazo.models.gpt_neox": (
+        "GPTNeoXConfig",
+        "GPTNeoXForCausalLM",
+        "GPTNeoXForSequenceClassification",
+        "GPTNeoXModel",
+    ),
+    "abrazo.models.gemma": (
+        "GemmaConfig",
+        "GemmaForCausalLM",
+        "GemmaForSequenceClassification",
+        "GemmaModel",
+    ),
+    "abrazo.models.gemma2": (
+        "Gemma2Config",
+        "Gemma2ForCausalLM",
+        "Gemma2ForSequenceClassification",
+        "Gemma2Model",
+    ),
+    "abrazo.models.gemma3": (
+        "Gemma3ForCausalLM",
+        "Gemma3TextConfig",
+        "Gemma3TextForSequenceClassification",
+        "Gemma3TextModel",
     ),
     "abrazo.models.encoder_decoder": (
         "BertForSeq2SeqLM",
@@ -249,6 +286,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     ),
     "abrazo.models.roberta": (
         "RobertaConfig",
+        "RobertaForCausalLM",
         "RobertaForMaskedLM",
         "RobertaForQuestionAnswering",
         "RobertaForSequenceClassification",
@@ -257,6 +295,7 @@ _NAMES_OF_MODULES: dict[str, tuple[str, ...]] = {
     ),
     "abrazo.models.xlm_roberta": (
         "XLMRobertaConfig",
+        "XLMRobertaForCausalLM",
         "XLMRobertaForMaskedLM",
         "XLMRobertaForQuestionAnswering",
         "XLMRobertaForSequenceClassification",

@@ -25,6 +25,8 @@ from abrazo.generation.rows import Generated, Request, Rows
 from abrazo.generation.settling import Plan, settle
 from abrazo.generation.stopping import StopStrings
 from abrazo.heads.causal_lm import CausalLMHead, Seq2SeqLMHead
+from abrazo.heads.masked_lm import MaskedLMHead
+from abrazo.layers.cache import Cache
 from abrazo.layers.layout import Layout
 from abrazo.layers.linear import pack_weights
 from abrazo.layers.packing import PackedBatch
@@ -70,7 +72,7 @@ class Decoding:
         """The texts of each prompt that is done, by its number."""
         longest = max(len(request.prompt) for request in requests)
         limit = longest + max(request.most for request in requests)
-        self._cache = model.backbone.new_cache(limit)
+        self._cache = self._new_cache(limit)
         self._layout: Layout | None = None
 
     def __iter__(self) -> Iterator[Rows]:
@@ -82,6 +84,10 @@ class Decoding:
             if self.search.is_done.all():
                 return
             logits = self._go_on(origins)
+
+    def _new_cache(self, limit: int) -> Cache:
+        """Return where what rows hold already is kept."""
+        return self.model.backbone.new_cache(limit)
 
     def run(self) -> dict[int, list[Generated]]:
         """Write all texts and return them by the numbers of their prompts."""
@@ -204,7 +210,7 @@ def plan_for(
     Raises:
         ConfigError: The model does not generate, or options contradict each other.
     """
-    if not isinstance(model.head, CausalLMHead):
+    if not isinstance(model.head, CausalLMHead | MaskedLMHead):
         raise ConfigError(
             f"{type(model).__name__} does not generate: it has no head that guesses the next word. "
             "Load a model that has one, such as LlamaForCausalLM."

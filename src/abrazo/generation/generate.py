@@ -14,9 +14,11 @@ from abrazo.errors import ConfigError, DataError
 from abrazo.generation.config import GenerationConfig
 from abrazo.generation.decoding import complete, decoder_start, decodings_for, plan_for, write
 from abrazo.generation.logits import AllowedTokens
+from abrazo.generation.masked import fill_behind
 from abrazo.generation.settling import Plan
 from abrazo.generation.streaming import Streamer, put_tokens, stream_tokens
 from abrazo.heads.causal_lm import Seq2SeqLMHead
+from abrazo.heads.masked_lm import MaskedLMHead
 from abrazo.layers.packing import Padding
 from abrazo.models.base import PretrainedModel
 from abrazo.tokenization.tokenizer import Tokenizer
@@ -37,7 +39,8 @@ def generate(
     """Write texts.
 
     Args:
-        model: A model that guesses the next word.
+        model: A model that guesses the next word; or one that guesses masked words, see
+            `abrazo.generation.masked`.
         input_ids: (B, S) prompts, padded on either side; or what the encoder reads, in models that
             have one. None starts one row with `bos_token_id`.
         attention_mask: (B, S) with 1 at tokens and 0 at padding; None takes `pad_token_id` as
@@ -65,6 +68,17 @@ def generate(
     if not has_encoder and decoder_input_ids is not None:
         raise DataError(f"{type(model).__name__} has no encoder; give the prompt as `input_ids`.")
     read = _given(input_ids, attention_mask, plan, model)
+    if isinstance(model.head, MaskedLMHead):
+        if streamer is not None:
+            raise ConfigError(f"{type(model).__name__} fills masks, which is not streamed.")
+        filled = fill_behind(
+            model,
+            read.rows,
+            plan,
+            tokenizer=tokenizer,
+            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+        )
+        return _joined(np.zeros((1, 0), dtype=np.int64), filled, plan.pad_id).to(model.device)
     prompts = _decoder_prompts(decoder_input_ids, plan, len(read.rows)) if has_encoder else read
     sources = read.rows if has_encoder else None
     complete(model, plan, prompts.rows, sources)

@@ -12,16 +12,19 @@ from abrazo.heads.masked_lm import PreTrainingHead
 from abrazo.heads.sequence import NextSentenceHead
 from abrazo.layers.pooling import Pooler
 from abrazo.models.base import PretrainedModel
+from abrazo.models.decoder import DecoderBackbone
 from abrazo.models.encoder import (
     BERT_ROWS,
     POOLED_CLASSIFIER,
     SPAN_FINDER,
     TOKEN_CLASSIFIER,
+    LeftToRightModel,
     SegmentedConfig,
     bert_masked_lm_rows,
     by_head,
     embeddings,
     masked_lm_head,
+    next_word_head,
     post_norm_blocks,
 )
 from abrazo.models.family import Backbone, Family, HeadPlan
@@ -32,6 +35,9 @@ class BertConfig(SegmentedConfig):
     """The defaults are those of bert-base-uncased."""
 
     model_type: ClassVar[str] = "bert"
+
+    is_decoder: bool = False
+    """Whether tokens see nothing that follows them."""
 
 
 class BertBackbone(Backbone):
@@ -44,6 +50,16 @@ class BertBackbone(Backbone):
         self.embeddings = embeddings(config)
         self.blocks = post_norm_blocks(config)
         self.pooler = Pooler(config.hidden_size)
+
+
+class LeftToRightBert(DecoderBackbone, BertBackbone):
+    """The same, whose tokens see nothing that follows them."""
+
+    counts_columns = BertBackbone.counts_columns
+
+
+def _backbone(config: BertConfig) -> BertBackbone:
+    return LeftToRightBert(config) if config.is_decoder else BertBackbone(config)
 
 
 def _pretraining_head(config: BertConfig) -> PreTrainingHead:
@@ -59,7 +75,7 @@ def _pretraining_rows(config: BertConfig) -> tuple[Row, ...]:
 
 FAMILY = Family(
     config=BertConfig,
-    backbone=BertBackbone,
+    backbone=_backbone,
     rows=BERT_ROWS,
     prefix="bert.",
     heads={
@@ -67,6 +83,7 @@ FAMILY = Family(
         "token_classification": TOKEN_CLASSIFIER,
         "question_answering": SPAN_FINDER,
         "masked_lm": HeadPlan(masked_lm_head, bert_masked_lm_rows),
+        "causal_lm": HeadPlan(next_word_head, bert_masked_lm_rows),
         "next_sentence": HeadPlan(
             lambda config: NextSentenceHead(config.hidden_size),
             lambda config: (Row("classifier", "cls.seq_relationship"),),
@@ -111,6 +128,15 @@ class BertForMaskedLM(PretrainedModel):
     head_name = "masked_lm"
 
 
+class BertLMHeadModel(LeftToRightModel):
+    """BERT that reads from left to right and guesses the next word."""
+
+    family = FAMILY
+
+
+BertLM = BertLMHeadModel
+
+
 class BertForNextSentencePrediction(PretrainedModel):
     """BERT that tells whether the second text follows the first."""
 
@@ -131,6 +157,7 @@ MODELS = by_head(
     BertForTokenClassification,
     BertForQuestionAnswering,
     BertForMaskedLM,
+    BertLMHeadModel,
     BertForNextSentencePrediction,
     BertForPreTraining,
 )

@@ -12,11 +12,14 @@ from typing import Any, ClassVar
 from abrazo.layers.embeddings import Embeddings
 from abrazo.layers.pooling import Pooler
 from abrazo.models.base import PretrainedModel
+from abrazo.models.decoder import DecoderBackbone
 from abrazo.models.encoder import (
     BERT_ROWS,
     LM_HEAD,
+    NEXT_WORD_HEAD,
     SPAN_FINDER,
     TOKEN_CLASSIFIER,
+    LeftToRightModel,
     SegmentedConfig,
     by_head,
     dense_classifier,
@@ -46,6 +49,8 @@ class RobertaConfig(SegmentedConfig):
     """Added to the variance in norms."""
     pad_token_id: int = 1
     """The id that pads rows; positions count from the number after it."""
+    is_decoder: bool = False
+    """Whether tokens see nothing that follows them."""
 
     def _wrong_sizes(self) -> list[str]:
         problems = super()._wrong_sizes()
@@ -77,9 +82,21 @@ class RobertaBackbone(Backbone):
         self.pooler = Pooler(config.hidden_size)
 
 
+class LeftToRightRoberta(DecoderBackbone, RobertaBackbone):
+    """The same, whose tokens see nothing that follows them."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.first_position = config.pad_token_id + 1
+
+
+def _backbone(config: RobertaConfig) -> RobertaBackbone:
+    return LeftToRightRoberta(config) if config.is_decoder else RobertaBackbone(config)
+
+
 FAMILY = Family(
     config=RobertaConfig,
-    backbone=RobertaBackbone,
+    backbone=_backbone,
     rows=BERT_ROWS,
     prefix="roberta.",
     heads={
@@ -87,6 +104,7 @@ FAMILY = Family(
         "token_classification": TOKEN_CLASSIFIER,
         "question_answering": SPAN_FINDER,
         "masked_lm": LM_HEAD,
+        "causal_lm": NEXT_WORD_HEAD,
     },
     elsewhere=("lm_head.", "classifier.", "qa_outputs.", "pooler.", "embeddings.position_ids"),
 )
@@ -126,10 +144,17 @@ class RobertaForMaskedLM(PretrainedModel):
     head_name = "masked_lm"
 
 
+class RobertaForCausalLM(LeftToRightModel):
+    """RoBERTa that reads from left to right and guesses the next word."""
+
+    family = FAMILY
+
+
 MODELS = by_head(
     RobertaModel,
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
     RobertaForQuestionAnswering,
     RobertaForMaskedLM,
+    RobertaForCausalLM,
 )

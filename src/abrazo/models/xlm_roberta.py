@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from abrazo.models import roberta
 from abrazo.models.base import PretrainedModel
-from abrazo.models.encoder import by_head
+from abrazo.models.encoder import LeftToRightModel, by_head
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,10 +59,17 @@ class XLMRobertaForMaskedLM(PretrainedModel):
     head_name = "masked_lm"
 
 
+class XLMRobertaForCausalLM(LeftToRightModel):
+    """XLM-R that reads from left to right and guesses the next word."""
+
+    family = FAMILY
+
+
 MODELS = by_head(
     XLMRobertaModel,
     XLMRobertaForSequenceClassification,
     XLMRobertaForTokenClassification,
     XLMRobertaForQuestionAnswering,
     XLMRobertaForMaskedLM,
+    XLMRobertaForCausalLM,
 )
