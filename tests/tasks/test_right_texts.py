@@ -34,12 +34,13 @@ def labels_of(task: Task, model: Any, rows: list[dict[str, Any]]) -> list[Any]:
     ("row", "learned", "compared"),
     [
         ({"text": "a", "summary": RIGHT[0], "all_summaries": RIGHT}, RIGHT[0], RIGHT),
-        ({"text": "a", "summary": RIGHT[0], "references": RIGHT[1]}, RIGHT[0], RIGHT[1]),
-        ({"text": "a", "summary": RIGHT[0], "references": None}, RIGHT[0], RIGHT[0]),
+        ({"text": "a", "summary": RIGHT[0], "summaries": RIGHT[1]}, RIGHT[0], RIGHT[1]),
+        ({"text": "a", "summary": RIGHT[0], "summaries": None}, RIGHT[0], RIGHT[0]),
+        ({"text": "a", "title": RIGHT[0], "references": ["Lin 2004"]}, RIGHT[0], RIGHT[0]),
         ({"text": "a", "summary": RIGHT}, RIGHT[0], RIGHT),
         ({"text": "a", "summary": np.array(RIGHT, dtype=object)}, RIGHT[0], RIGHT),
-        ({"text": "a", "references": RIGHT}, RIGHT[0], RIGHT),
-        ({"text": "a", "references": RIGHT[:1]}, RIGHT[0], RIGHT[0]),
+        ({"text": "a", "summaries": RIGHT}, RIGHT[0], RIGHT),
+        ({"text": "a", "all_summaries": RIGHT[:1]}, RIGHT[0], RIGHT[0]),
     ],
 )
 def test_the_first_is_learned_and_all_are_compared_with(
@@ -68,18 +69,18 @@ def test_rows_for_evaluation_may_have_more_right_texts_than_those_of_training() 
 
 @pytest.mark.parametrize("name", ["translation", "summarization", "text2text-generation"])
 def test_figures_of_evaluation_are_those_of_the_metrics(name: str) -> None:
-    column = {"summarization": "text"}.get(name, "source")
+    column = "all_summaries" if name == "summarization" else "references"
     rows = [
-        {column: "a good film", "references": [*RIGHT, "a film"]},
-        {column: "a bad film", "references": RIGHT[:1]},
-        {column: "anna lives in paris", "references": RIGHT},
+        {"source": "a good film", column: [*RIGHT, "a film"]},
+        {"source": "a bad film", column: RIGHT[:1]},
+        {"source": "anna lives in paris", column: RIGHT},
     ]
     task, model = settled(name, rows)
     engine = engine_for(task, model, model.tokenizer, precision="fp32")
     found = evaluate_rows(engine, task, as_rows(rows), model.tokenizer, keep_predictions=True)
     assert found.labels is not None
     assert found.predictions is not None
-    assert found.labels.tolist() == [rows[0]["references"], RIGHT[0], RIGHT]
+    assert found.labels.tolist() == [rows[0][column], RIGHT[0], RIGHT]
     metric = BleuMetrics() if name == "translation" else RougeMetrics()
     metric.update(found.predictions, found.labels)
     expected = metric.compute()

@@ -40,7 +40,7 @@ from abrazo.tokenization.tokenizer import Tokenizer
 
 SOURCE_COLUMNS = ("source", "input", "text", "src", "document", "article", "question")
 TARGET_COLUMNS = ("target", "output", "tgt", "summary", "translation", "response", "answer")
-REFERENCES_COLUMNS = ("references", "all_references", "all_targets", "all_summaries")
+REFERENCES_COLUMNS = ("references", "all_references", "all_targets")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -413,6 +413,7 @@ class Summarization(TextToText):
     name = "summarization"
     source_columns = ("text", "document", "article", "source", "dialogue", "input")
     target_columns = ("summary", "highlights", "title", "target", "output")
+    references_columns = ("all_summaries", "summaries")  # `references` of a paper are others
     answer_key = "summary_text"
 
     def _text_metrics(self) -> list[Metric]:
