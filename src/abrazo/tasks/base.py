@@ -161,14 +161,23 @@ class Task(abc.ABC):
         Raises:
             ConfigError: The model has another head than the task needs, or the settings are wrong.
         """
+        cls.require_head(model)
         if settings is None:
             is_ours = model.task_settings.get("task") == cls.name
             stored = model.task_settings.get("settings", {}) if is_ours else {}
             settings = cls.settings_type.from_dict(stored)
-        task = cls(settings)
-        task.require_head(model)
+        task = cls(cls.complete(settings, model))
         task.fit_length(model)
         return task
+
+    @classmethod
+    def complete(cls, settings: TaskSettings, model: PretrainedModel) -> TaskSettings:
+        """Return the settings with what a trained model, or else usage, says where they are open.
+
+        Raises:
+            ConfigError: Settings and model contradict each other.
+        """
+        return settings
 
     def model_options(self) -> dict[str, Any]:
         """Return what `from_pretrained` needs to give the model the right head."""

@@ -81,10 +81,6 @@ class FeatureExtraction(Task):
         task.fit_length(model)
         return task
 
-    def model_options(self) -> dict[str, Any]:
-        """Return nothing: any backbone will do."""
-        return {}
-
     def as_row(self, item: Any) -> Mapping[str, Any]:
         """Accept a text, or a mapping with the text column."""
         if isinstance(item, str):

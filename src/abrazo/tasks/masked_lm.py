@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abrazo.data.collate import PURPOSE, token_values
+from abrazo.data.collate import PURPOSE
 from abrazo.data.masking import IGNORED, Masker
 from abrazo.data.rows import RowSource
 from abrazo.data.sampling import generator_for
@@ -29,6 +29,7 @@ from abrazo.models.base import PretrainedModel
 from abrazo.models.sharing import with_head
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
 from abrazo.tasks.columns import find_column, text_of
+from abrazo.tasks.token_rows import token_columns
 from abrazo.tasks.windows import Window, windows_of
 from abrazo.tokenization.tokenizer import Tokenizer
 
@@ -129,17 +130,6 @@ class MaskedLM(Task):
         return cls(settings.replace(text_column=column))
 
     @classmethod
-    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
-        """Return the task with the settings that the model was trained with."""
-        if settings is None:
-            stored = model.task_settings if model.task_settings.get("task") == cls.name else {}
-            settings = cls.settings_type.from_dict(stored.get("settings", {}))
-        assert isinstance(settings, MaskedLMSettings)
-        task = cls(settings)
-        task.fit_length(model)
-        return task
-
-    @classmethod
     def adopt(cls, model: PretrainedModel) -> PretrainedModel:
         """Return a model that guesses words, if the model's checkpoint has the head for it."""
         trained_for = model.task_settings.get("task")
@@ -148,19 +138,6 @@ class MaskedLM(Task):
         if model.head_name == cls.head_name and trained_for == "pretraining":
             model.task_settings = {}
         return model
-
-    def model_options(self) -> dict[str, Any]:
-        """Return nothing: the vocabulary is the model's own."""
-        return {}
-
-    def prepare_model(self, model: PretrainedModel) -> None:
-        """Write the settings into a model that can guess words."""
-        if model.head_name != self.head_name:
-            raise ConfigError(
-                f"{self.name} needs a model with the head `{self.head_name}`, but "
-                f"{type(model).__name__} has `{model.head_name or 'none'}`."
-            )
-        super().prepare_model(model)
 
     def asking(self, top_k: int | None, targets: Sequence[int] | None) -> Self:
         """Return the task with other candidates: so many of them, or only some tokens.
@@ -276,25 +253,11 @@ class MaskedLM(Task):
         """Take rows of ids as they are; those with `labels` are masked already."""
         features = []
         for row, number in zip(rows, numbers, strict=True):
+            own = token_columns(row, number, origin)
             try:
-                columns = {
-                    name: token_values(name, row[name]).astype(np.int32)
-                    for name in ("input_ids", "token_type_ids", "attention_mask", "labels")
-                    if row.get(name) is not None
-                }
-                ids = columns["input_ids"]
-                wrong = [name for name, values in columns.items() if len(values) != len(ids)]
-                if wrong or not len(ids):
-                    raise DataError(
-                        f"`{wrong[0]}` and `input_ids` must be equally long."
-                        if wrong
-                        else "`input_ids` is empty."
-                    )
-                masker.words(ids)
-            except (DataError, KeyError) as error:
+                masker.words(own["input_ids"])
+            except DataError as error:
                 raise DataError(f"{origin(number)}: {error}") from error
-            kept = columns.get("attention_mask", np.ones_like(ids)) != 0
-            own = {name: values[kept] for name, values in columns.items()}
             count = len(own["input_ids"])
             features.append(
                 Features(

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from abrazo.data.rows import RowSource
-from abrazo.errors import ConfigError, DataError
+from abrazo.errors import DataError
 from abrazo.heads.base import IGNORED_LABEL
 from abrazo.layers.packing import PackedBatch
 from abrazo.metrics.base import Metric
@@ -288,10 +288,6 @@ class NextSentence(Task):
     settings: NextSentenceSettings
     usual_label_column = FOLLOWS_COLUMNS[0]
 
-    def __init__(self, settings: NextSentenceSettings) -> None:
-        """Take settings that leave nothing open but `max_length`."""
-        self.settings = settings
-
     @classmethod
     def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
         """Find the columns of pairs."""
@@ -302,30 +298,6 @@ class NextSentence(Task):
                 text_column=found.first, pair_column=found.second, label_column=found.label
             )
         )
-
-    @classmethod
-    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
-        """Return the task with the settings that the model was trained with."""
-        if settings is None:
-            stored = model.task_settings if model.task_settings.get("task") == cls.name else {}
-            settings = NextSentenceSettings.from_dict(stored.get("settings", {}))
-        assert isinstance(settings, NextSentenceSettings)
-        task = cls(settings)
-        task.fit_length(model)
-        return task
-
-    def model_options(self) -> dict[str, Any]:
-        """Return nothing: there are always two classes."""
-        return {}
-
-    def prepare_model(self, model: PretrainedModel) -> None:
-        """Write the settings into a model that judges pairs."""
-        if model.head_name != self.head_name:
-            raise ConfigError(
-                f"{self.name} needs a model such as BertForNextSentencePrediction, but was given "
-                f"a {type(model).__name__}."
-            )
-        super().prepare_model(model)
 
     def as_row(self, item: Any) -> Mapping[str, Any]:
         """Accept a pair of texts, or a mapping with the task's columns."""

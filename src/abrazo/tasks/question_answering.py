@@ -154,34 +154,14 @@ class QuestionAnswering(Task):
         return cls(found)
 
     @classmethod
-    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
-        """Return the task that the model's head was trained for."""
-        if settings is None:
-            stored = model.task_settings.get("settings", {})
-            settings = QuestionAnsweringSettings.from_dict(stored)
+    def complete(cls, settings: TaskSettings, model: PretrainedModel) -> TaskSettings:
+        """Return the settings with the usual columns."""
         assert isinstance(settings, QuestionAnsweringSettings)
-        task = cls(
-            settings.replace(
-                text_column=settings.text_column or CONTEXT_COLUMNS[0],
-                question_column=settings.question_column or QUESTION_COLUMNS[0],
-                label_column=settings.label_column or ANSWER_COLUMNS[0],
-            )
+        return settings.replace(
+            text_column=settings.text_column or CONTEXT_COLUMNS[0],
+            question_column=settings.question_column or QUESTION_COLUMNS[0],
+            label_column=settings.label_column or ANSWER_COLUMNS[0],
         )
-        task.fit_length(model)
-        return task
-
-    def model_options(self) -> dict[str, Any]:
-        """Return nothing: the head is the same for all data."""
-        return {}
-
-    def prepare_model(self, model: PretrainedModel) -> None:
-        """Write the settings into the model."""
-        if model.head_name != self.head_name:
-            raise ConfigError(
-                f"{self.name} needs a model that finds the start and the end of an answer, such as "
-                f"BertForQuestionAnswering, but is given a {type(model).__name__}."
-            )
-        super().prepare_model(model)
 
     def asking(self, changes: Mapping[str, Any]) -> "QuestionAnswering":
         """Return the task with some settings changed."""

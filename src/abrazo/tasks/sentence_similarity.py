@@ -87,35 +87,29 @@ class SentenceSimilarity(Task):
         return SentenceModel.of(model)
 
     @classmethod
-    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
-        """Return the task as the model was trained for it, else pairs with scores."""
-        if settings is None:
-            is_ours = model.task_settings.get("task") == cls.name
-            stored = model.task_settings.get("settings", {}) if is_ours else {}
-            settings = SentenceSimilaritySettings.from_dict(stored)
+    def complete(cls, settings: TaskSettings, model: PretrainedModel) -> TaskSettings:
+        """Return the settings with pairs, scores and their usual columns."""
         assert isinstance(settings, SentenceSimilaritySettings)
-        task = cls(
-            settings.replace(
-                problem=settings.problem or "scores",
-                text_column=settings.text_column or TEXT_COLUMNS[0],
-                pair_column=settings.pair_column or PAIR_COLUMNS[0],
-                label_column=settings.label_column or LABEL_COLUMNS[0],
-            )
+        return settings.replace(
+            problem=settings.problem or "scores",
+            text_column=settings.text_column or TEXT_COLUMNS[0],
+            pair_column=settings.pair_column or PAIR_COLUMNS[0],
+            label_column=settings.label_column or LABEL_COLUMNS[0],
         )
-        task._settle(model)
-        return task
 
-    def model_options(self) -> dict[str, Any]:
-        """Return nothing: any backbone will do."""
-        return {}
+    @classmethod
+    def require_head(cls, model: PretrainedModel) -> None:
+        """Check that the model pools texts to vectors."""
+        if not isinstance(model, SentenceModel):
+            raise ConfigError(
+                f"{cls.name} needs a model that pools texts to vectors, but was given a "
+                f"{type(model).__name__}. Make it one: `SentenceModel(model)`."
+            )
 
     def prepare_model(self, model: PretrainedModel) -> None:
         """Set pooling and loss, and write settings and prompts into the model."""
-        if not isinstance(model, SentenceModel):
-            raise ConfigError(
-                f"{self.name} needs a model that pools texts to vectors, but was given a "
-                f"{type(model).__name__}. Make it one: `SentenceModel(model)`."
-            )
+        self.require_head(model)
+        assert isinstance(model, SentenceModel)
         if self.settings.pooling is not None and model.recipe.projections:
             raise ConfigError(
                 "`pooling` cannot be changed: the model has a product after it, which was learned "
@@ -129,23 +123,21 @@ class SentenceSimilarity(Task):
                 f"`matryoshka_sizes` must be at most {model.width}, the width of the vectors, but "
                 f"has {', '.join(map(str, wide))}."
             )
-        self._settle(model)
+        self.fit_length(model)
         settings = self.settings
         sizes = sorted({*(settings.matryoshka_sizes or ()), model.width})
         model.head.objective = PairObjective(self.loss_name, settings.temperature, tuple(sizes))
         model.change_recipe(max_length=settings.max_length, **self._prompts(model.recipe))
         super().prepare_model(model)
 
-    def _settle(self, model: PretrainedModel) -> None:
+    def fit_length(self, model: PretrainedModel) -> None:
         """Take from the model what the settings leave open: how long, and what is put before."""
-        if not isinstance(model, SentenceModel):
-            self.fit_length(model)
-            return
+        assert isinstance(model, SentenceModel)
         recipe, settings = model.recipe, self.settings
         self.settings = settings = settings.replace(
             max_length=settings.max_length or model.text_length
         )
-        self.fit_length(model)
+        super().fit_length(model)
         first = second = recipe.prompts.get(recipe.default_prompt or "", "")
         if self.problem not in WITH_LABELS:
             first = recipe.prompts.get("query") or first

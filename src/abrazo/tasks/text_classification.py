@@ -111,11 +111,8 @@ class TextClassification(Task):
         return cls(found.replace(problem=problem, labels=labels))
 
     @classmethod
-    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
-        """Return the task that the model's head was trained for."""
-        if settings is None:
-            stored = model.task_settings.get("settings", {})
-            settings = TextClassificationSettings.from_dict(stored)
+    def complete(cls, settings: TaskSettings, model: PretrainedModel) -> TaskSettings:
+        """Return the settings with the labels of the model and the usual columns."""
         assert isinstance(settings, TextClassificationSettings)
         problem = settings.problem or model.config.problem_type
         if problem is None:
@@ -127,17 +124,12 @@ class TextClassification(Task):
                 f"The task's settings name {len(labels)} labels, but the model has "
                 f"{model.config.num_labels} classes."
             )
-        task = cls(
-            settings.replace(
-                problem=problem,
-                labels=labels,
-                text_column=settings.text_column or TEXT_COLUMNS[0],
-                pair_column=settings.pair_column,
-                label_column=settings.label_column or LABEL_COLUMNS[0],
-            )
+        return settings.replace(
+            problem=problem,
+            labels=labels,
+            text_column=settings.text_column or TEXT_COLUMNS[0],
+            label_column=settings.label_column or LABEL_COLUMNS[0],
         )
-        task.fit_length(model)
-        return task
 
     def model_options(self) -> dict[str, Any]:
         """Return labels and problem type."""
@@ -162,12 +154,18 @@ class TextClassification(Task):
         task.fit_length(model)
         return task
 
+    @classmethod
+    def require_head(cls, model: PretrainedModel) -> None:
+        """Check that the model's head tells classes apart."""
+        if not hasattr(model.head, "problem_type"):
+            raise ConfigError(
+                f"{cls.name} needs a model with a classifier, but {type(model).__name__} has none."
+            )
+
     def prepare_model(self, model: PretrainedModel) -> None:
         """Write labels, problem type and settings into the model."""
-        if model.head is None or not hasattr(model.head, "problem_type"):
-            raise ConfigError(
-                f"{self.name} needs a model with a classifier, but {type(model).__name__} has none."
-            )
+        self.require_head(model)
+        assert model.head is not None
         model.set_labels(self.labels)
         model.config = model.config.replace(problem_type=self.problem)
         model.head.problem_type = self.problem  # type: ignore[assignment]

@@ -153,25 +153,18 @@ class TokenClassification(Task):
         )
 
     @classmethod
-    def of_model(cls, model: PretrainedModel, settings: TaskSettings | None = None) -> Self:
-        """Return the task that the model's head was trained for."""
-        if settings is None:
-            stored = model.task_settings.get("settings", {})
-            settings = TokenClassificationSettings.from_dict(stored)
+    def complete(cls, settings: TaskSettings, model: PretrainedModel) -> TaskSettings:
+        """Return the settings with the tags of the model and the usual columns."""
         assert isinstance(settings, TokenClassificationSettings)
         labels = settings.labels or model.config.labels
         tag_set = TagSet.of_names(labels)
         by_labels: Scheme = "BIOES" if tag_set.has_end else "tags" if tag_set.is_plain else "BIO"
-        task = cls(
-            settings.replace(
-                labels=labels,
-                scheme=settings.scheme or by_labels,
-                text_column=settings.text_column or "text",
-                label_column=settings.label_column or "entities",
-            )
+        return settings.replace(
+            labels=labels,
+            scheme=settings.scheme or by_labels,
+            text_column=settings.text_column or "text",
+            label_column=settings.label_column or "entities",
         )
-        task.fit_length(model)
-        return task
 
     def model_options(self) -> dict[str, Any]:
         """Return the tags."""
@@ -197,11 +190,7 @@ class TokenClassification(Task):
 
     def prepare_model(self, model: PretrainedModel) -> None:
         """Write tags and settings into the model."""
-        if model.head_name != self.head_name:
-            raise ConfigError(
-                f"{self.name} needs a model with a classifier for each token, but is given a "
-                f"{type(model).__name__}."
-            )
+        self.require_head(model)
         model.set_labels(self.tag_set.names)
         super().prepare_model(model)
 
