@@ -1,5 +1,6 @@
 """The examples of models that write run, on little."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -15,6 +16,24 @@ def test_translate_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[st
     main(output=str(tmp_path / "run"), epochs="0.1")
     assert capsys.readouterr().out.count(" -> ") == 5
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_summariser_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(EXAMPLES / "summarize_from_scratch.py"))["main"]
+    main(output=str(tmp_path / "run"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("ROUGE-L of first sentences: 0.")
+    assert lines[1].startswith("ROUGE-L of the model: 0.")
+
+
+def test_gpt_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(EXAMPLES / "gpt_from_scratch.py"))["main"]
+    main(output=str(tmp_path / "run"))
+    out = capsys.readouterr().out
+    found = re.match(r"(\d+) characters, (\d+) pieces: (\d+\.\d+) nats per character\n", out)
+    assert found is not None
+    assert 1 < float(found[3]) < 5
+    assert out.count("---\nThe ") == 3
 
 
 def test_summarize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
