@@ -12,7 +12,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Contender = Callable[[argparse.Namespace], dict[str, float]]
@@ -22,7 +22,7 @@ def run(
     contenders: Mapping[str, Contender],
     parser: argparse.ArgumentParser,
     *,
-    figure: str,
+    figure: str | Sequence[str],
     baseline: str = "abrazo",
 ) -> None:
     """Run as parent or child, as the arguments say.
@@ -30,7 +30,7 @@ def run(
     Args:
         contenders: By name; the child runs one of them and prints its figures.
         parser: With the benchmark's own options.
-        figure: The figure that ratios are made of; more is better.
+        figure: The figure that ratios are made of, or several; more is better.
         baseline: The contender that the others are compared with.
     """
     parser.add_argument("--rounds", type=int, default=3)
@@ -53,9 +53,11 @@ def run(
             found[name].append(_child(name))
     print(f"{platform.processor() or platform.machine()}, {options.threads} threads")
     table = {name: _medians(rounds) for name, rounds in found.items()}
-    base = table.get(baseline, {}).get(figure)
+    compared = [figure] if isinstance(figure, str) else figure
+    base = table.get(baseline, {})
     for name, figures in table.items():
-        ratio = f"  abrazo is {base / figures[figure]:.2f} x" if base and name != baseline else ""
+        ratios = [f"{base[key] / figures[key]:.2f} x" for key in compared if key in base]
+        ratio = f"  abrazo is {', '.join(ratios)}" if ratios and name != baseline else ""
         listed = "  ".join(f"{key} {value:,.4g}" for key, value in figures.items())
         print(f"{name:28} {listed}{ratio}")
 
