@@ -19,6 +19,7 @@ GENERATION_FILE = "generation_config.json"
 
 _TOKEN_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 _MAX_COUNT = 10_000_000
+_MAX_POWER = 10
 _SMALLEST = {
     "max_length": 1,
     "max_new_tokens": 1,
@@ -122,8 +123,11 @@ class GenerationConfig(Config):
             problems.append(f"`min_p` must be from 0 to 1, but is {self.min_p}.")
         if self.repetition_penalty is not None and not 0 < self.repetition_penalty < math.inf:
             problems.append(f"`repetition_penalty` must be above 0, not {self.repetition_penalty}.")
-        if self.length_penalty is not None and not math.isfinite(self.length_penalty):
-            problems.append(f"`length_penalty` must be a number, but is {self.length_penalty}.")
+        if self.length_penalty is not None and not abs(self.length_penalty) <= _MAX_POWER:
+            problems.append(
+                f"`length_penalty` must be a number from -{_MAX_POWER} to {_MAX_POWER}, but is "
+                f"{self.length_penalty}."
+            )
         if self.seed is not None and not 0 <= self.seed < 2**64:
             problems.append(f"`seed` must be from 0 to 2^64 - 1, but is {self.seed}.")
         return problems + self._wrong_lists()

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from abrazo.errors import ConfigError, DataError
 from abrazo.generation.config import GenerationConfig
-from abrazo.generation.decoding import complete, decoder_start, decodings_for, plan_for, write
+from abrazo.generation.decoding import complete, decodings_for, plan_for, write
+from abrazo.generation.inputs import decoder_rows, given_rows
 from abrazo.generation.logits import AllowedTokens
 from abrazo.generation.masked import fill_behind
-from abrazo.generation.settling import Plan
 from abrazo.generation.streaming import Streamer, put_tokens, stream_tokens
 from abrazo.heads.causal_lm import Seq2SeqLMHead
 from abrazo.heads.masked_lm import MaskedLMHead
-from abrazo.layers.packing import Padding
 from abrazo.models.base import PretrainedModel
 from abrazo.tokenization.tokenizer import Tokenizer
 
@@ -32,6 +31,7 @@ def generate(
     streamer: Streamer | None = None,
     generation_config: GenerationConfig | None = None,
     decoder_input_ids: Tensor | None = None,
+    token_type_ids: Tensor | None = None,
     tokenizer: Tokenizer | None = None,
     prefix_allowed_tokens_fn: AllowedTokens | None = None,
     **options: Any,
@@ -49,6 +49,7 @@ def generate(
         generation_config: Options; those that are not set are the model's own.
         decoder_input_ids: (B, S') what the decoder goes on from, in models with an encoder; the
             token it starts with is put before where it is missing.
+        token_type_ids: (B, S) as some tokenizers give them; all of them 0.
         tokenizer: To see `stop_strings`.
         prefix_allowed_tokens_fn: From the number of a row and its tokens to those that may follow.
         options: Fields of `GenerationConfig`, which win over `generation_config`.
@@ -62,12 +63,18 @@ def generate(
         ConfigError: The model does not generate, or options are unknown or contradict each other.
         DataError: Shapes do not fit each other, or a row has no token.
     """
-    config = (generation_config or GenerationConfig()).replace(**options)
+    config = GenerationConfig() if generation_config is None else generation_config
+    if not isinstance(config, GenerationConfig):
+        raise ConfigError(
+            f"`generation_config` must be a `GenerationConfig`, but is {config!r:.60}. Options may "
+            "also be given by name, as in `generate(input_ids, num_beams=4)`."
+        )
+    config = config.replace(**options)
     plan = plan_for(model, config, tokenizer=tokenizer, streams=streamer is not None)
     has_encoder = isinstance(model.head, Seq2SeqLMHead)
     if not has_encoder and decoder_input_ids is not None:
         raise DataError(f"{type(model).__name__} has no encoder; give the prompt as `input_ids`.")
-    read = _given(input_ids, attention_mask, plan, model)
+    read = given_rows(input_ids, attention_mask, token_type_ids, plan, model)
     if isinstance(model.head, MaskedLMHead):
         if streamer is not None:
             raise ConfigError(f"{type(model).__name__} fills masks, which is not streamed.")
@@ -79,7 +86,7 @@ def generate(
             prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
         )
         return _joined(np.zeros((1, 0), dtype=np.int64), filled, plan.pad_id).to(model.device)
-    prompts = _decoder_prompts(decoder_input_ids, plan, len(read.rows)) if has_encoder else read
+    prompts = decoder_rows(decoder_input_ids, plan, len(read.rows)) if has_encoder else read
     sources = read.rows if has_encoder else None
     complete(model, plan, prompts.rows, sources)
     decodings = decodings_for(
@@ -93,72 +100,6 @@ def generate(
         tokens = stream_tokens(model, *decodings)
         written = [np.array(put_tokens(streamer, prompts.rows[0], tokens))]
     return _joined(prompts.columns, written, plan.pad_id).to(model.device)
-
-
-class _Given:
-    """Padded rows of a caller."""
-
-    def __init__(self, columns: np.ndarray, mask: np.ndarray) -> None:
-        self.columns = columns
-        """(B, S) as they were given."""
-        self.rows: Sequence[np.ndarray] = [
-            row[kept] for row, kept in zip(columns, mask, strict=True)
-        ]
-        """The tokens of each row."""
-
-
-def _given(
-    input_ids: Tensor | None, attention_mask: Tensor | None, plan: Plan, model: PretrainedModel
-) -> _Given:
-    """Take the caller's rows apart."""
-    if input_ids is None:
-        start = plan.config.bos_token_id
-        if start is None or isinstance(model.head, Seq2SeqLMHead):
-            raise DataError(
-                f"{type(model).__name__} needs `input_ids`; there is no `bos_token_id` to start "
-                "with."
-                if start is None
-                else f"{type(model).__name__} needs `input_ids` for its encoder."
-            )
-        input_ids = torch.tensor([[start]])
-    if input_ids.dim() not in (1, 2) or input_ids.numel() == 0:
-        shape = tuple(input_ids.shape)
-        raise DataError(f"`input_ids` must have the shape (rows, columns), but has {shape}.")
-    ids = torch.atleast_2d(input_ids)
-    if attention_mask is None:
-        attention_mask = _mask_of(ids, plan)
-    mask = torch.atleast_2d(attention_mask)
-    padding = Padding(mask)
-    padding.pack(ids)  # refuses shapes that differ
-    return _Given(ids.cpu().numpy(), padding.kept.cpu().numpy())
-
-
-def _mask_of(ids: Tensor, plan: Plan) -> Tensor:
-    """Tell tokens from padding, where the caller does not."""
-    pad = plan.config.pad_token_id
-    is_padding = ids == (-1 if pad is None else pad)
-    if pad in plan.end_ids or is_padding.all(1).any():
-        return torch.ones_like(ids)
-    return (~is_padding).long()
-
-
-def _decoder_prompts(decoder_input_ids: Tensor | None, plan: Plan, num_rows: int) -> _Given:
-    """Return what the decoders go on from, with the token they start with.
-
-    Raises:
-        ConfigError: It is not known what the decoder starts with.
-        DataError: There are not as many rows as the encoder reads.
-    """
-    start = decoder_start(plan)
-    if decoder_input_ids is None:
-        ids = np.full((num_rows, 1), start, dtype=np.int64)
-    else:
-        ids = torch.atleast_2d(decoder_input_ids).cpu().numpy()
-        if len(ids) != num_rows:
-            raise DataError(f"`decoder_input_ids` has {len(ids)} rows, `input_ids` {num_rows}.")
-        if (ids[:, 0] != start).all():
-            ids = np.concatenate([np.full((num_rows, 1), start, dtype=np.int64), ids], axis=1)
-    return _Given(ids, np.ones(ids.shape, dtype=bool))
 
 
 def _joined(prompts: np.ndarray, written: Sequence[np.ndarray], pad: int) -> Tensor:

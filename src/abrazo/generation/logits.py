@@ -139,21 +139,33 @@ class Allowed(Rule):
         """Forbid everything else; where nothing is left, the function's words are as likely.
 
         Raises:
-            ConfigError: The function allows nothing.
+            ConfigError: The function allows nothing, or gives no ids of the vocabulary.
         """
         forbidden = torch.full_like(scores, -torch.inf)
         numbers = rows.numbers.repeat(rows.per_source).tolist()
         for number, row, places in zip(numbers, rows.ids, forbidden, strict=True):
-            tokens = list(self.allowed(number, row[row >= 0]))
-            if not tokens:
-                raise ConfigError(
-                    f"`prefix_allowed_tokens_fn` allows no token to follow in row {number}."
-                )
-            places[tokens] = 0
+            allowed = self.allowed(number, row[row >= 0])
+            places[_checked(allowed, number, len(places))] = 0
         scores += forbidden
         is_stuck = scores.amax(-1).isneginf().unflatten(0, (-1, rows.per_source)).all(-1)
         stuck = is_stuck.repeat_interleave(rows.per_source)
         scores[stuck] = forbidden[stuck]
+
+
+def _checked(allowed: Iterable[int], number: int, vocabulary: int) -> np.ndarray:
+    """Return what a caller's function allows in a row, if that is at least one token."""
+    given = allowed.tolist() if isinstance(allowed, Tensor) else allowed
+    is_several = isinstance(given, Iterable) and not isinstance(given, str)
+    tokens = np.array([*given] if is_several else [given])
+    if not len(tokens):
+        raise ConfigError(f"`prefix_allowed_tokens_fn` allows no token to follow in row {number}.")
+    are_ids = tokens.ndim == 1 and tokens.dtype.kind in "iu"
+    if not are_ids or tokens.min() < 0 or tokens.max() >= vocabulary:
+        raise ConfigError(
+            f"`prefix_allowed_tokens_fn` must return ids below {vocabulary}, the size of the "
+            f"vocabulary, but in row {number} gives {allowed!r:.60}."
+        )
+    return tokens
 
 
 class ForcedFirst(Rule):
@@ -287,6 +299,12 @@ def _require_tokens(plan: Plan, vocabulary: int) -> None:
         for name, tokens in named.items()
         if tokens and max(tokens) >= vocabulary
     ]
+    forbidden = {
+        *named["suppress_tokens"],
+        *(w[0] for w in config.bad_words_ids or () if len(w) == 1),
+    }
+    if len(forbidden) >= vocabulary:
+        problems.append("`suppress_tokens` and `bad_words_ids` leave no token that may be written.")
     if problems:
         raise ConfigError("\n".join(problems))
 
