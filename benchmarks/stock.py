@@ -66,7 +66,8 @@ def _token_classification(folder: str, train: Rows) -> Stock:
     )
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    names = sorted({tag for row in train for tag in row["ner_tags"]})
+    labels = {tag.partition("-")[2] for row in train for tag in row["ner_tags"]} - {""}
+    names = ["O", *(f"{kind}-{label}" for label in sorted(labels) for kind in "BI")]
 
     def encoded(rows: Rows) -> Rows:
         features = []
