@@ -55,8 +55,8 @@ def _problem(message: Any, template: str) -> str:
         return f"it must be a mapping with `role` and `content`, but is {message!r:.60}."
     role, content = message.get("role"), message.get("content")
     if role is None:
-        there = ", ".join(f"`{name}`" for name in message) or "nothing"
-        return f"it has no `role`, only {there}. Name its parts `role` and `content`."
+        there = ", ".join(f"`{n}`" for n, value in message.items() if value is not None)
+        return f"it has no `role`, only {there or 'nothing'}. Name its parts `role` and `content`."
     named = (f"'{role}'", f'"{role}"')
     if role not in ROLES and not any(name in template for name in named):
         known = ", ".join(ROLES)
@@ -64,7 +64,9 @@ def _problem(message: Any, template: str) -> str:
             f"its role {role!r:.40} is not one that conversations have ({known}), and the model's "
             f"template does not name it.{did_you_mean(str(role), ROLES)}"
         )
-    is_content = isinstance(content, str | list | tuple)
+    is_content = isinstance(content, str) or (
+        isinstance(content, list | tuple) and all(isinstance(part, Mapping) for part in content)
+    )
     if not is_content and not (content is None and message.get("tool_calls")):
         return f"its `content` must be a text, but is {content!r:.60}."
     return ""

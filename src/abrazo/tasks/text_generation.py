@@ -21,6 +21,7 @@ from abrazo.heads.causal_lm import next_labels
 from abrazo.layers.packing import PackedBatch
 from abrazo.metrics.base import Metric
 from abrazo.metrics.perplexity import PerplexityMetrics
+from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
 from abrazo.tasks.columns import find_column, text_of
 from abrazo.tasks.conversations import Message, messages_of
@@ -119,8 +120,25 @@ class TextGeneration(Task):
             )
             if prompt is not None and completion is not None:
                 return cls(settings.replace(prompt_column=prompt, completion_column=completion))
+            if prompt is not None and not set(columns) & set(TEXT_COLUMNS):
+                raise DataError(
+                    f"There are prompts in `{prompt}`, but no column of answers to learn. Name it "
+                    f"with `completion_column=...`, or learn all of the prompts as texts: "
+                    f"`text_column={prompt!r}`."
+                )
         text = find_column(columns, given.text_column, TEXT_COLUMNS, "text")
         return cls(settings.replace(text_column=text))
+
+    def fit_length(self, model: PretrainedModel) -> None:
+        """Settle how long texts may be: at least two tokens, one to read and one to guess.
+
+        Raises:
+            ConfigError: The settings ask for less, or for more than the model reads.
+        """
+        wanted = self.settings.max_length
+        if wanted is not None and wanted < 2:
+            raise ConfigError(f"`max_length` must be at least 2, but is {wanted}.")
+        super().fit_length(model)
 
     def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
         """Return the options that go before the model's own."""
@@ -244,12 +262,21 @@ class TextGeneration(Task):
             )
         starts = list(range(0, len(ids), length))
         if len(ids) - starts[-1] < 2:
-            starts.pop()
-        blocks = []
+            starts[-1] -= 1  # a token alone has none before it that it could be guessed from
+        blocks, unread = [], 0
         for start in starts:
             part = slice(start, start + length)
             label = labels[part].astype(np.int32)
-            blocks.append(Features(ids[part].astype(np.int32), None, label, number))
+            if (label[1:] == IGNORED_LABEL).all():  # of a prompt that is longer than the model
+                unread += len(label)
+                continue
+            blocks.append(Features(ids[part].astype(np.int32), None, label, number, unread))
+            unread = 0
+        if not blocks:
+            raise DataError(
+                f"{origin(number)}: there is nothing to learn: the answer has no token that "
+                "follows another one within what the model reads. Leave it out."
+            )
         return blocks
 
     def _prompts(

@@ -117,6 +117,7 @@ class TextToText(Task):
         """Take settings that leave nothing open but lengths."""
         self.settings = settings
         self._config: Seq2SeqConfig | None = None
+        self._most_written: int | None = None
 
     @property
     def label_column(self) -> str:
@@ -155,7 +156,7 @@ class TextToText(Task):
                 f"`max_target_length` must be at most {limit}, the model's own, but is {wanted}."
             )
         self.settings = self.settings.replace(max_target_length=wanted or limit)
-        self._config = model.config
+        self._config, self._most_written = model.config, limit
 
     def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
         """Return the options that go before the model's own, and the language to write in.
@@ -171,7 +172,19 @@ class TextToText(Task):
             starts_with_it = languages.place == "after" and self._config.STARTS_WITH_LAST
             name = "decoder_start_token_id" if starts_with_it else "forced_bos_token_id"
             options.setdefault(name, tokenizer.get_lang_id(language))
+        self._require_writable(options)
         return GenerationConfig(**options)
+
+    def _require_writable(self, options: Mapping[str, Any]) -> None:
+        """Refuse more tokens than the decoder reads, its first one included."""
+        limit = self._most_written
+        for name, first in (("max_new_tokens", 1), ("max_length", 0)):
+            wished = options.get(name)
+            if limit is not None and wished is not None and wished + first > limit:
+                raise ConfigError(
+                    f"`{name}` must be at most {limit - first}, which the model's decoder can "
+                    f"read, but is {wished}."
+                )
 
     def writing(self, **options: Any) -> Self:
         """Return the task with other options of `generate`."""
@@ -317,7 +330,13 @@ class TextToText(Task):
         assert length is not None
         room = length
         if prefix:
-            room -= int(tokenizer.encode_rows([prefix], max_length=None).lengths[0])
+            num_tokens = int(tokenizer.encode_rows([prefix], max_length=None).lengths[0])
+            room -= num_tokens
+            if room <= tokenizer.num_special_tokens_to_add():
+                raise ConfigError(
+                    f"`prefix` leaves no room for a text: it has {num_tokens} tokens, and the "
+                    f"model reads at most {length}."
+                )
         pieces = cut_in_pieces(source, tokenizer, room)
         encoded = tokenizer.encode_rows([prefix + p.text for p in pieces], max_length=length)
         return _Source(
