@@ -1,13 +1,17 @@
 """The guide and the example of writing texts run, on a tiny decoder."""
 
+import io
 import re
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
 
+from abrazo.cli.main import build_app, main
 from abrazo.models.llama import LlamaConfig, LlamaForCausalLM
 from helpers.tiny import VOCAB, scramble, tiny_tokenizer
+from helpers.writers import tiny_bart
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "generation.md"
@@ -30,9 +34,55 @@ def folder(tmp_path_factory) -> Path:
     model = LlamaForCausalLM(config)
     scramble(model)
     model.tokenizer = tiny_tokenizer()
+    model.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }} : {{ m.content }} . {% endfor %}"
+        "{% if add_generation_prompt %}assistant : {% endif %}"
+    )
     made = tmp_path_factory.mktemp("models") / "my-model"
     model.save_pretrained(made)
+    tiny_bart().save_pretrained(made.parent / "my-translator")
     return made
+
+
+def commands(document: str) -> list[str]:
+    """Return the lines of a document that run commands of abrazo."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    plain = [block for language, block in blocks if not language]
+    return [line for block in plain for line in block.splitlines() if "abrazo " in line]
+
+
+def test_the_commands_of_the_guide_run(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my-model", "my-translator"):
+        Path(name).symlink_to(folder.parent / name)
+    for name in ("prompts.txt", "texts.txt"):
+        Path(name).write_text("the film\nthe plot\n")
+    Path("questions.jsonl").write_text('{"question": "who lives in paris ?"}\n')
+    Path("texts.csv").write_text("source,id\na good film,1\n")
+    for line in commands("docs/generation.md"):
+        before, _, words = line.rpartition("abrazo ")
+        if before:  # cat FILE |
+            data = Path(before.split()[1]).read_bytes()
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert main(shlex.split(words)) == 0, (line, capsys.readouterr().err)
+    assert len(Path("written.txt").read_text().splitlines()) == 2
+    assert "predicted_generated_text" in Path("answers.jsonl").read_text()
+    assert "predicted_translation_text" in Path("translated.csv").read_text()
+    assert not list(tmp_path.glob("*.progress"))
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/generation.md", "docs/extending.md"])
+def test_commands_that_are_shown_are_there(document):
+    for line in commands(document):
+        words = shlex.split(line[line.index("abrazo ") :], comments=True)[1:]
+        if "FILE" in words or any(".py:" in word for word in words):
+            continue  # a form, or a class of the reader's own
+        build_app(words[0]).parse_args(
+            [word for word in words if word != "-"] + ["x"] * words.count("-"),
+            exit_on_error=False,
+            print_error=False,
+        )
 
 
 def test_the_guide_runs(folder, monkeypatch, capsys):
