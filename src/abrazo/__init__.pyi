@@ -3,7 +3,9 @@
 from abrazo.config import Config as Config
 from abrazo.data.collate import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
 from abrazo.data.collate import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
-from abrazo.data.collate import DataCollatorForTokenClassification as DataCollatorForTokenClassification
+from abrazo.data.collate import (
+    DataCollatorForTokenClassification as DataCollatorForTokenClassification,
+)
 from abrazo.data.collate import DataCollatorWithPadding as DataCollatorWithPadding
 from abrazo.data.corpus import Corpus as Corpus
 from abrazo.data.dataset import Dataset as Dataset
@@ -74,11 +76,15 @@ from abrazo.models.auto import AutoConfig as AutoConfig
 from abrazo.models.auto import AutoModel as AutoModel
 from abrazo.models.auto import AutoModelForCausalLM as AutoModelForCausalLM
 from abrazo.models.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
-from abrazo.models.auto import AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction
+from abrazo.models.auto import (
+    AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
+)
 from abrazo.models.auto import AutoModelForPreTraining as AutoModelForPreTraining
 from abrazo.models.auto import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
 from abrazo.models.auto import AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM
-from abrazo.models.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
+from abrazo.models.auto import (
+    AutoModelForSequenceClassification as AutoModelForSequenceClassification,
+)
 from abrazo.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
 from abrazo.models.auto import TranslationModel as TranslationModel
 from abrazo.models.auto import load_model as load_model
@@ -100,27 +106,43 @@ from abrazo.models.camembert import CamembertConfig as CamembertConfig
 from abrazo.models.camembert import CamembertForCausalLM as CamembertForCausalLM
 from abrazo.models.camembert import CamembertForMaskedLM as CamembertForMaskedLM
 from abrazo.models.camembert import CamembertForQuestionAnswering as CamembertForQuestionAnswering
-from abrazo.models.camembert import CamembertForSequenceClassification as CamembertForSequenceClassification
-from abrazo.models.camembert import CamembertForTokenClassification as CamembertForTokenClassification
+from abrazo.models.camembert import (
+    CamembertForSequenceClassification as CamembertForSequenceClassification,
+)
+from abrazo.models.camembert import (
+    CamembertForTokenClassification as CamembertForTokenClassification,
+)
 from abrazo.models.camembert import CamembertModel as CamembertModel
 from abrazo.models.config import ModelConfig as ModelConfig
 from abrazo.models.deberta_v2 import DebertaV2Config as DebertaV2Config
 from abrazo.models.deberta_v2 import DebertaV2ForMaskedLM as DebertaV2ForMaskedLM
 from abrazo.models.deberta_v2 import DebertaV2ForQuestionAnswering as DebertaV2ForQuestionAnswering
-from abrazo.models.deberta_v2 import DebertaV2ForSequenceClassification as DebertaV2ForSequenceClassification
-from abrazo.models.deberta_v2 import DebertaV2ForTokenClassification as DebertaV2ForTokenClassification
+from abrazo.models.deberta_v2 import (
+    DebertaV2ForSequenceClassification as DebertaV2ForSequenceClassification,
+)
+from abrazo.models.deberta_v2 import (
+    DebertaV2ForTokenClassification as DebertaV2ForTokenClassification,
+)
 from abrazo.models.deberta_v2 import DebertaV2Model as DebertaV2Model
 from abrazo.models.distilbert import DistilBertConfig as DistilBertConfig
 from abrazo.models.distilbert import DistilBertForMaskedLM as DistilBertForMaskedLM
-from abrazo.models.distilbert import DistilBertForQuestionAnswering as DistilBertForQuestionAnswering
-from abrazo.models.distilbert import DistilBertForSequenceClassification as DistilBertForSequenceClassification
-from abrazo.models.distilbert import DistilBertForTokenClassification as DistilBertForTokenClassification
+from abrazo.models.distilbert import (
+    DistilBertForQuestionAnswering as DistilBertForQuestionAnswering,
+)
+from abrazo.models.distilbert import (
+    DistilBertForSequenceClassification as DistilBertForSequenceClassification,
+)
+from abrazo.models.distilbert import (
+    DistilBertForTokenClassification as DistilBertForTokenClassification,
+)
 from abrazo.models.distilbert import DistilBertModel as DistilBertModel
 from abrazo.models.electra import ElectraConfig as ElectraConfig
 from abrazo.models.electra import ElectraForMaskedLM as ElectraForMaskedLM
 from abrazo.models.electra import ElectraForPreTraining as ElectraForPreTraining
 from abrazo.models.electra import ElectraForQuestionAnswering as ElectraForQuestionAnswering
-from abrazo.models.electra import ElectraForSequenceClassification as ElectraForSequenceClassification
+from abrazo.models.electra import (
+    ElectraForSequenceClassification as ElectraForSequenceClassification,
+)
 from abrazo.models.electra import ElectraForTokenClassification as ElectraForTokenClassification
 from abrazo.models.electra import ElectraModel as ElectraModel
 from abrazo.models.encoder_decoder import BertForSeq2SeqLM as BertForSeq2SeqLM
@@ -140,7 +162,9 @@ from abrazo.models.gemma2 import Gemma2ForSequenceClassification as Gemma2ForSeq
 from abrazo.models.gemma2 import Gemma2Model as Gemma2Model
 from abrazo.models.gemma3 import Gemma3ForCausalLM as Gemma3ForCausalLM
 from abrazo.models.gemma3 import Gemma3TextConfig as Gemma3TextConfig
-from abrazo.models.gemma3 import Gemma3TextForSequenceClassification as Gemma3TextForSequenceClassification
+from abrazo.models.gemma3 import (
+    Gemma3TextForSequenceClassification as Gemma3TextForSequenceClassification,
+)
 from abrazo.models.gemma3 import Gemma3TextModel as Gemma3TextModel
 from abrazo.models.gpt2 import GPT2Config as GPT2Config
 from abrazo.models.gpt2 import GPT2ForSequenceClassification as GPT2ForSequenceClassification
@@ -148,7 +172,9 @@ from abrazo.models.gpt2 import GPT2LMHeadModel as GPT2LMHeadModel
 from abrazo.models.gpt2 import GPT2Model as GPT2Model
 from abrazo.models.gpt_neox import GPTNeoXConfig as GPTNeoXConfig
 from abrazo.models.gpt_neox import GPTNeoXForCausalLM as GPTNeoXForCausalLM
-from abrazo.models.gpt_neox import GPTNeoXForSequenceClassification as GPTNeoXForSequenceClassification
+from abrazo.models.gpt_neox import (
+    GPTNeoXForSequenceClassification as GPTNeoXForSequenceClassification,
+)
 from abrazo.models.gpt_neox import GPTNeoXModel as GPTNeoXModel
 from abrazo.models.gte import GteConfig as GteConfig
 from abrazo.models.gte import GteForMaskedLM as GteForMaskedLM
@@ -164,20 +190,28 @@ from abrazo.models.m2m_100 import M2M100Config as M2M100Config
 from abrazo.models.m2m_100 import M2M100ForConditionalGeneration as M2M100ForConditionalGeneration
 from abrazo.models.m2m_100 import M2M100Model as M2M100Model
 from abrazo.models.marian import MarianConfig as MarianConfig
-from abrazo.models.marian import MarianMTModel as MarianMTModel
 from abrazo.models.marian import MarianModel as MarianModel
+from abrazo.models.marian import MarianMTModel as MarianMTModel
 from abrazo.models.mbart import MBartConfig as MBartConfig
 from abrazo.models.mbart import MBartForConditionalGeneration as MBartForConditionalGeneration
 from abrazo.models.mbart import MBartModel as MBartModel
 from abrazo.models.mistral import MistralConfig as MistralConfig
 from abrazo.models.mistral import MistralForCausalLM as MistralForCausalLM
-from abrazo.models.mistral import MistralForSequenceClassification as MistralForSequenceClassification
+from abrazo.models.mistral import (
+    MistralForSequenceClassification as MistralForSequenceClassification,
+)
 from abrazo.models.mistral import MistralModel as MistralModel
 from abrazo.models.modernbert import ModernBertConfig as ModernBertConfig
 from abrazo.models.modernbert import ModernBertForMaskedLM as ModernBertForMaskedLM
-from abrazo.models.modernbert import ModernBertForQuestionAnswering as ModernBertForQuestionAnswering
-from abrazo.models.modernbert import ModernBertForSequenceClassification as ModernBertForSequenceClassification
-from abrazo.models.modernbert import ModernBertForTokenClassification as ModernBertForTokenClassification
+from abrazo.models.modernbert import (
+    ModernBertForQuestionAnswering as ModernBertForQuestionAnswering,
+)
+from abrazo.models.modernbert import (
+    ModernBertForSequenceClassification as ModernBertForSequenceClassification,
+)
+from abrazo.models.modernbert import (
+    ModernBertForTokenClassification as ModernBertForTokenClassification,
+)
 from abrazo.models.modernbert import ModernBertModel as ModernBertModel
 from abrazo.models.mpnet import MPNetConfig as MPNetConfig
 from abrazo.models.mpnet import MPNetForMaskedLM as MPNetForMaskedLM
@@ -193,8 +227,12 @@ from abrazo.models.multi_task import MultiTaskModel as MultiTaskModel
 from abrazo.models.nomic_bert import NomicBertConfig as NomicBertConfig
 from abrazo.models.nomic_bert import NomicBertForMaskedLM as NomicBertForMaskedLM
 from abrazo.models.nomic_bert import NomicBertForQuestionAnswering as NomicBertForQuestionAnswering
-from abrazo.models.nomic_bert import NomicBertForSequenceClassification as NomicBertForSequenceClassification
-from abrazo.models.nomic_bert import NomicBertForTokenClassification as NomicBertForTokenClassification
+from abrazo.models.nomic_bert import (
+    NomicBertForSequenceClassification as NomicBertForSequenceClassification,
+)
+from abrazo.models.nomic_bert import (
+    NomicBertForTokenClassification as NomicBertForTokenClassification,
+)
 from abrazo.models.nomic_bert import NomicBertModel as NomicBertModel
 from abrazo.models.pegasus import PegasusConfig as PegasusConfig
 from abrazo.models.pegasus import PegasusForConditionalGeneration as PegasusForConditionalGeneration
@@ -211,7 +249,9 @@ from abrazo.models.roberta import RobertaConfig as RobertaConfig
 from abrazo.models.roberta import RobertaForCausalLM as RobertaForCausalLM
 from abrazo.models.roberta import RobertaForMaskedLM as RobertaForMaskedLM
 from abrazo.models.roberta import RobertaForQuestionAnswering as RobertaForQuestionAnswering
-from abrazo.models.roberta import RobertaForSequenceClassification as RobertaForSequenceClassification
+from abrazo.models.roberta import (
+    RobertaForSequenceClassification as RobertaForSequenceClassification,
+)
 from abrazo.models.roberta import RobertaForTokenClassification as RobertaForTokenClassification
 from abrazo.models.roberta import RobertaModel as RobertaModel
 from abrazo.models.sentence import SentenceModel as SentenceModel
@@ -222,9 +262,15 @@ from abrazo.models.t5 import T5Model as T5Model
 from abrazo.models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
 from abrazo.models.xlm_roberta import XLMRobertaForCausalLM as XLMRobertaForCausalLM
 from abrazo.models.xlm_roberta import XLMRobertaForMaskedLM as XLMRobertaForMaskedLM
-from abrazo.models.xlm_roberta import XLMRobertaForQuestionAnswering as XLMRobertaForQuestionAnswering
-from abrazo.models.xlm_roberta import XLMRobertaForSequenceClassification as XLMRobertaForSequenceClassification
-from abrazo.models.xlm_roberta import XLMRobertaForTokenClassification as XLMRobertaForTokenClassification
+from abrazo.models.xlm_roberta import (
+    XLMRobertaForQuestionAnswering as XLMRobertaForQuestionAnswering,
+)
+from abrazo.models.xlm_roberta import (
+    XLMRobertaForSequenceClassification as XLMRobertaForSequenceClassification,
+)
+from abrazo.models.xlm_roberta import (
+    XLMRobertaForTokenClassification as XLMRobertaForTokenClassification,
+)
 from abrazo.models.xlm_roberta import XLMRobertaModel as XLMRobertaModel
 from abrazo.tasks.auto import TASKS as TASKS
 from abrazo.tasks.base import Features as Features
@@ -233,21 +279,25 @@ from abrazo.tasks.base import TaskSettings as TaskSettings
 from abrazo.tasks.sentence_similarity import SentenceSimilarity as SentenceSimilarity
 from abrazo.tasks.similarity_rows import SentenceSimilaritySettings as SentenceSimilaritySettings
 from abrazo.tasks.text_classification import TextClassification as TextClassification
-from abrazo.tasks.text_classification import TextClassificationSettings as TextClassificationSettings
+from abrazo.tasks.text_classification import (
+    TextClassificationSettings as TextClassificationSettings,
+)
 from abrazo.tasks.token_classification import TokenClassification as TokenClassification
-from abrazo.tasks.token_classification import TokenClassificationSettings as TokenClassificationSettings
+from abrazo.tasks.token_classification import (
+    TokenClassificationSettings as TokenClassificationSettings,
+)
 from abrazo.tokenization.auto import AutoTokenizer as AutoTokenizer
 from abrazo.tokenization.bert import BertTokenizer as BertTokenizer
 from abrazo.tokenization.families import AlbertTokenizer as AlbertTokenizer
 from abrazo.tokenization.families import BartTokenizer as BartTokenizer
 from abrazo.tokenization.families import CamembertTokenizer as CamembertTokenizer
-from abrazo.tokenization.families import GPT2Tokenizer as GPT2Tokenizer
 from abrazo.tokenization.families import GemmaTokenizer as GemmaTokenizer
+from abrazo.tokenization.families import GPT2Tokenizer as GPT2Tokenizer
 from abrazo.tokenization.families import LlamaTokenizer as LlamaTokenizer
 from abrazo.tokenization.families import M2M100Tokenizer as M2M100Tokenizer
+from abrazo.tokenization.families import MarianTokenizer as MarianTokenizer
 from abrazo.tokenization.families import MBart50Tokenizer as MBart50Tokenizer
 from abrazo.tokenization.families import MBartTokenizer as MBartTokenizer
-from abrazo.tokenization.families import MarianTokenizer as MarianTokenizer
 from abrazo.tokenization.families import NllbTokenizer as NllbTokenizer
 from abrazo.tokenization.families import PegasusTokenizer as PegasusTokenizer
 from abrazo.tokenization.families import Qwen2Tokenizer as Qwen2Tokenizer

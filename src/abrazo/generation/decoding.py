@@ -160,7 +160,8 @@ def generate_rows(
     What is written to a prompt does not depend on the others.
 
     Args:
-        model: A model that guesses the next word; its precision and device are used as they are.
+        model: A model that guesses the next word, or one that guesses masked words (see
+            `abrazo.generation.masked`); its precision and device are used as they are.
         prompts: The tokens of each prompt. None starts with the token that the model's decoder
             starts with, in models with an encoder.
         config: The options of the call, over the model's own.
@@ -271,12 +272,42 @@ def decodings_for(
     max_rows: int | None = None,
 ) -> Iterator[Decoding]:
     """Yield one decoding for each batch of prompts of like length, the longest first."""
-    lengths = np.array([len(prompt) for prompt in prompts])
+    if isinstance(model.head, MaskedLMHead):
+        from abrazo.generation.masked import fillings_for  # it is built on this module
+
+        yield from fillings_for(model, plan, prompts, tokenizer, allowed, max_rows)
+        return
+    requests = requests_for(model, plan, prompts, sources)
+    rules, stops = rules_and_stops(model, plan, tokenizer, allowed)
+    for batch in batches_of(requests, plan, model, max_rows):
+        yield Decoding(model, batch, plan, rules, stops)
+
+
+def requests_for(
+    model: PretrainedModel,
+    plan: Plan,
+    prompts: Sequence[np.ndarray],
+    sources: Sequence[np.ndarray] | None,
+    num_behind: np.ndarray | int = 0,
+) -> list[Request]:
+    """Return what is to be written to each prompt.
+
+    Args:
+        model: The model.
+        plan: The options of the call.
+        prompts: The tokens of each prompt.
+        sources: The tokens of each source, in models with an encoder.
+        num_behind: (S,) tokens that will stand behind what is written; they count too.
+
+    Raises:
+        ConfigError: There is no room for a word, or more is asked for than fits.
+    """
+    lengths = np.array([len(prompt) for prompt in prompts]) + num_behind
     backbone = model.backbone
     readable = backbone.decoder if isinstance(backbone, Seq2SeqBackbone) else backbone
     fewest, most = plan.limits(lengths, readable.max_length)
     keys = draw_keys(prompts, sources) if plan.do_sample else [0] * len(prompts)
-    requests = [
+    return [
         Request(
             number,
             prompt,
@@ -287,19 +318,23 @@ def decodings_for(
         )
         for number, prompt in enumerate(prompts)
     ]
+
+
+def rules_and_stops(
+    model: PretrainedModel, plan: Plan, tokenizer: Tokenizer | None, allowed: AllowedTokens | None
+) -> tuple[list[Rule], StopStrings | None]:
+    """Return what changes scores before words are taken, and what finds stop strings."""
     stops = None
     if plan.config.stop_texts and tokenizer is not None:
         stops = StopStrings(plan.config.stop_texts, tokenizer)
-    assert model.head is not None
-    rules = make_rules(plan, allowed, model.backbone.word_embeddings.num_embeddings)
-    for batch in _cut(requests, plan.rows_per_source, model.device.type, max_rows):
-        yield Decoding(model, batch, plan, rules, stops)
+    return make_rules(plan, allowed, model.backbone.word_embeddings.num_embeddings), stops
 
 
-def _cut(
-    requests: Sequence[Request], per_source: int, device: str, max_rows: int | None
+def batches_of(
+    requests: Sequence[Request], plan: Plan, model: PretrainedModel, max_rows: int | None
 ) -> Iterator[list[Request]]:
     """Cut requests into batches of like length that fit, the longest first."""
+    per_source, device = plan.rows_per_source, model.device.type
     most_rows = max_rows or _MOST_ROWS.get(device, _MOST_ROWS["cpu"])
     most_tokens = _MOST_TOKENS.get(device, _MOST_TOKENS["cpu"])
     order = sorted(requests, key=lambda request: (-_length(request), request.number))

@@ -15,7 +15,7 @@ from abrazo.generation.config import GenerationConfig
 from abrazo.generation.decoding import complete, decodings_for, plan_for, write
 from abrazo.generation.inputs import decoder_rows, given_rows
 from abrazo.generation.logits import AllowedTokens
-from abrazo.generation.masked import fill_behind
+from abrazo.generation.masked import whole_rows
 from abrazo.generation.streaming import Streamer, put_tokens, stream_tokens
 from abrazo.heads.causal_lm import Seq2SeqLMHead
 from abrazo.heads.masked_lm import MaskedLMHead
@@ -75,17 +75,6 @@ def generate(
     if not has_encoder and decoder_input_ids is not None:
         raise DataError(f"{type(model).__name__} has no encoder; give the prompt as `input_ids`.")
     read = given_rows(input_ids, attention_mask, token_type_ids, plan, model)
-    if isinstance(model.head, MaskedLMHead):
-        if streamer is not None:
-            raise ConfigError(f"{type(model).__name__} fills masks, which is not streamed.")
-        filled = fill_behind(
-            model,
-            read.rows,
-            plan,
-            tokenizer=tokenizer,
-            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
-        )
-        return _joined(np.zeros((1, 0), dtype=np.int64), filled, plan.pad_id).to(model.device)
     prompts = decoder_rows(decoder_input_ids, plan, len(read.rows)) if has_encoder else read
     sources = read.rows if has_encoder else None
     complete(model, plan, prompts.rows, sources)
@@ -99,7 +88,11 @@ def generate(
             raise ConfigError(f"A stream has one row at a time, but there are {len(prompts.rows)}.")
         tokens = stream_tokens(model, *decodings)
         written = [np.array(put_tokens(streamer, prompts.rows[0], tokens))]
-    return _joined(prompts.columns, written, plan.pad_id).to(model.device)
+    columns = prompts.columns
+    if isinstance(model.head, MaskedLMHead):
+        written = whole_rows(prompts.rows, written, tokenizer or model.tokenizer)
+        columns = columns[:, :0]
+    return _joined(columns, written, plan.pad_id).to(model.device)
 
 
 def _joined(prompts: np.ndarray, written: Sequence[np.ndarray], pad: int) -> Tensor:

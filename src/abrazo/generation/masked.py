@@ -13,17 +13,15 @@ Source: Wang and Cho 2019, BERT has a Mouth, and It Must Speak, https://arxiv.or
 Shapes: S sources, R rows, V vocabulary.
 """
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from abrazo.errors import ConfigError
-from abrazo.generation.decoding import Decoding
-from abrazo.generation.drawing import draw_keys
-from abrazo.generation.logits import AllowedTokens, Rule, Suppressed, make_rules
+from abrazo.generation.decoding import Decoding, batches_of, requests_for, rules_and_stops
+from abrazo.generation.logits import AllowedTokens, Rule, Suppressed
 from abrazo.generation.rows import Request
 from abrazo.generation.settling import Plan
 from abrazo.generation.stopping import StopStrings
@@ -33,16 +31,6 @@ from abrazo.layers.layout import Layout
 from abrazo.layers.packing import PackedBatch
 from abrazo.models.base import PretrainedModel
 from abrazo.tokenization.tokenizer import Tokenizer
-
-
-@dataclasses.dataclass(frozen=True)
-class Gaps:
-    """What stands for words that are not there yet."""
-
-    mask: int
-    """The token of a gap."""
-    end: tuple[int, ...]
-    """What stands behind the last gap."""
 
 
 class Filling(Decoding):
@@ -55,11 +43,12 @@ class Filling(Decoding):
         plan: Plan,
         rules: Sequence[Rule],
         stops: StopStrings | None,
-        gaps: Gaps,
+        tokenizer: Tokenizer,
     ) -> None:
-        """Prepare; see `Decoding`."""
+        """Prepare; see `Decoding`. The tokenizer knows the mask and the token that ends texts."""
         super().__init__(model, requests, plan, rules, stops)
-        self._gaps = gaps
+        self._mask = tokenizer.mask_token_id
+        self._end = [] if tokenizer.sep_token_id is None else [tokenizer.sep_token_id]
 
     def _new_cache(self, limit: int) -> Cache:
         """Return a cache that nothing is kept in."""
@@ -80,15 +69,18 @@ class Filling(Decoding):
         return self._score_gaps()
 
     def _score_gaps(self) -> Tensor:
+        """Return (R, V) scores of the first gap of each row."""
         left = np.maximum(self.rows.most.repeat(self.rows.per_source) - self.rows.step, 1)
         ids, labels, lengths = [], [], []
         for row, gaps in zip(self.rows.ids.cpu().numpy(), left, strict=True):
-            text = row[row >= 0]
-            ids += [*text, *[self._gaps.mask] * int(gaps), *self._gaps.end]
-            lengths.append(len(text) + int(gaps) + len(self._gaps.end))
-            marks = np.full(lengths[-1], IGNORED_LABEL)
-            marks[len(text)] = self._gaps.mask  # the head scores what has a label alone
+            text, masks = row[row >= 0], [self._mask] * int(gaps)
+            has_room = len(text) + len(masks) < self.model.max_length
+            tokens = [*text, *masks, *(self._end if has_room else [])]
+            marks = np.full(len(tokens), IGNORED_LABEL)
+            marks[len(text)] = self._mask  # the head scores what has a label alone
+            ids += tokens
             labels.append(marks)
+            lengths.append(len(tokens))
         batch = PackedBatch(
             torch.from_numpy(np.array(ids, dtype=np.int64)),
             Layout(lengths),
@@ -97,27 +89,24 @@ class Filling(Decoding):
         return self.model.answer_packed(batch.to(self.model.device))["logits"]
 
 
-def fill_behind(
+def fillings_for(
     model: PretrainedModel,
-    prompts: Sequence[np.ndarray],
     plan: Plan,
-    *,
-    tokenizer: Tokenizer | None = None,
-    prefix_allowed_tokens_fn: AllowedTokens | None = None,
-) -> list[np.ndarray]:
-    """Write behind texts.
+    prompts: Sequence[np.ndarray],
+    tokenizer: Tokenizer | None,
+    allowed: AllowedTokens | None,
+    max_rows: int | None = None,
+) -> Iterator[Filling]:
+    """Yield one filling for each batch of prompts of like length, the longest first.
 
     Args:
         model: A model that guesses masked words.
-        prompts: The tokens of each text; where it ends with the token that ends texts, that is put
-            behind what is written.
-        plan: The options of the call. Lengths count the token that ends the text.
+        plan: The options of the call. Lengths count the token that ends the text, where a prompt
+            has it.
+        prompts: The tokens of each text, with the token that ends texts or without.
         tokenizer: Knows the mask and the token that ends texts; None takes the model's own.
-        prefix_allowed_tokens_fn: From the number of a prompt and the tokens of its row to those
-            that may follow.
-
-    Returns:
-        The tokens of each row, prompt and end included, `num_return_sequences` for each prompt.
+        allowed: From the number of a prompt and the tokens of its row to those that may follow.
+        max_rows: The most rows of a batch; None takes what suits the device.
 
     Raises:
         ConfigError: The tokenizer has no mask, or there is no room for a word.
@@ -126,36 +115,33 @@ def fill_behind(
     tokenizer = model.tokenizer if tokenizer is None else tokenizer
     if tokenizer.mask_token_id is None:
         raise ConfigError(f"{type(tokenizer).__name__} has no mask, with which texts are written.")
-    last = tokenizer.sep_token_id
-    has_end = [len(prompt) > 1 and prompt[-1] == last for prompt in prompts]
-    lengths = np.array([len(prompt) for prompt in prompts])
-    fewest, most = plan.limits(lengths, model.max_length)
-    texts = [prompt[:-1] if ends else prompt for prompt, ends in zip(prompts, has_end, strict=True)]
-    keys = draw_keys(texts, None) if plan.do_sample else [0] * len(texts)
-    stops = StopStrings(plan.config.stop_texts, tokenizer) if plan.config.stop_texts else None
-    rules = make_rules(plan, prefix_allowed_tokens_fn, model.config.vocab_size)  # type: ignore[attr-defined]
-    special = set(tokenizer.all_special_ids) - set(plan.end_ids)
-    rules.append(Suppressed(sorted(special)))
-    written: dict[int, list[np.ndarray]] = {}
-    was_training = model.training
-    model.eval()
-    try:
-        for ends in (True, False):
-            end = (int(last),) if ends and last is not None else ()
-            requests = [
-                Request(i, text, None, int(fewest[i]), int(most[i]), keys[i])
-                for i, text in enumerate(texts)
-                if has_end[i] == ends
-            ]
-            if not requests:
-                continue
-            gaps = Gaps(tokenizer.mask_token_id, end)
-            results = Filling(model, requests, plan, rules, stops, gaps).run()
-            for number, found in results.items():
-                written[number] = [
-                    np.concatenate([texts[number], text.ids, np.array(end, dtype=np.int64)])
-                    for text in found
-                ]
-    finally:
-        model.train(was_training)
-    return [row for number in sorted(written) for row in written[number]]
+    texts = [_without_end(prompt, tokenizer) for prompt in prompts]
+    num_behind = np.array([len(p) - len(t) for p, t in zip(prompts, texts, strict=True)])
+    requests = requests_for(model, plan, texts, None, num_behind)
+    rules, stops = rules_and_stops(model, plan, tokenizer, allowed)
+    rules.append(Suppressed(sorted(set(tokenizer.all_special_ids) - set(plan.end_ids))))
+    for batch in batches_of(requests, plan, model, max_rows):
+        yield Filling(model, batch, plan, rules, stops, tokenizer)
+
+
+def whole_rows(
+    prompts: Sequence[np.ndarray], written: Sequence[np.ndarray], tokenizer: Tokenizer
+) -> list[np.ndarray]:
+    """Put what was written behind the texts of prompts, and behind it what ended the prompt.
+
+    Args:
+        prompts: The tokens of each prompt.
+        written: New tokens, as many rows of them for each prompt.
+        tokenizer: Knows the token that ends texts.
+    """
+    times = len(written) // len(prompts)
+    rows = []
+    for number, new in enumerate(written):
+        prompt = prompts[number // times]
+        text = _without_end(prompt, tokenizer)
+        rows.append(np.concatenate([text, new, prompt[len(text) :]]))
+    return rows
+
+
+def _without_end(prompt: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
+    return prompt[:-1] if len(prompt) > 1 and prompt[-1] == tokenizer.sep_token_id else prompt
