@@ -86,6 +86,7 @@ from abrazo.models.auto import (
     AutoModelForSequenceClassification as AutoModelForSequenceClassification,
 )
 from abrazo.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
+from abrazo.models.auto import BertLM as BertLM
 from abrazo.models.auto import TranslationModel as TranslationModel
 from abrazo.models.auto import load_model as load_model
 from abrazo.models.bart import BartConfig as BartConfig
@@ -99,7 +100,6 @@ from abrazo.models.bert import BertForPreTraining as BertForPreTraining
 from abrazo.models.bert import BertForQuestionAnswering as BertForQuestionAnswering
 from abrazo.models.bert import BertForSequenceClassification as BertForSequenceClassification
 from abrazo.models.bert import BertForTokenClassification as BertForTokenClassification
-from abrazo.models.bert import BertLM as BertLM
 from abrazo.models.bert import BertLMHeadModel as BertLMHeadModel
 from abrazo.models.bert import BertModel as BertModel
 from abrazo.models.camembert import CamembertConfig as CamembertConfig

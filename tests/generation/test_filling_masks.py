@@ -1,9 +1,13 @@
 """Writing with models that only fill gaps."""
 
+import numpy as np
 import pytest
 import torch
 
 from abrazo.errors import ConfigError, TokenizerError
+from abrazo.generation.config import GenerationConfig
+from abrazo.generation.decoding import generate_rows
+from abrazo.generation.streaming import stream
 from abrazo.models.base import PretrainedModel
 from helpers.tiny import tiny_bert, tiny_tokenizer
 
@@ -42,9 +46,24 @@ def test_rows_alone_and_texts_without_an_end_are_written_too(model: PretrainedMo
         alone = model.generate(row[row != PAD][None], max_new_tokens=4)
         assert alone[0].tolist() == expected[: alone.shape[1]].tolist()
     without = model.generate(torch.tensor([[CLS, 12, 13]]), max_new_tokens=3)
-    assert without.shape == (1, 6)
-    assert without[0, :3].tolist() == [CLS, 12, 13]
+    ended = model.generate(torch.tensor([[CLS, 12, 13, SEP]]), max_new_tokens=3)
+    assert without.tolist() == ended[:, :-1].tolist()
     assert not set(without[0, 3:].tolist()) & {0, 1, 2, 3, 4}
+
+
+def test_rows_as_long_as_the_model_reads_are_written(model: PretrainedModel) -> None:
+    found = model.generate(torch.tensor([[CLS, 12]]), max_length=64)
+    assert found.shape == (1, 64)
+
+
+def test_rows_of_any_length_and_streams_say_the_same(model: PretrainedModel) -> None:
+    padded = model.generate(PROMPTS, max_new_tokens=4).tolist()
+    prompts = [np.array([CLS, 12, 13]), np.array([CLS, 20, 21, 22, SEP])]
+    written = generate_rows(model, prompts, GenerationConfig(max_new_tokens=4), max_rows=1)
+    assert [text.ids.tolist() for text in written] == [padded[0][3:7], padded[1][4:8]]
+    text = model.tokenizer.decode([12, 13])
+    pieces = stream(model, text, max_new_tokens=4)
+    assert "".join(pieces).split() == model.tokenizer.decode(padded[0][3:7]).split()
 
 
 def test_words_are_drawn_several_times_and_again_by_the_seed(model: PretrainedModel) -> None:

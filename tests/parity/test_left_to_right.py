@@ -7,8 +7,9 @@ import pytest
 import torch
 import transformers
 
-from abrazo.models.auto import AutoModelForCausalLM, load_model, model_class
-from abrazo.models.bert import BertConfig, BertForMaskedLM, BertLM
+from abrazo.models.auto import AutoModelForCausalLM, BertLM, load_model
+from abrazo.models.bert import BertConfig, BertForMaskedLM, BertLMHeadModel
+from abrazo.models.roberta import RobertaConfig, RobertaForMaskedLM
 from helpers.decoders import as_packed, as_padded, last_scores, random_rows
 from helpers.encoders import TINY
 from helpers.tiny import scramble
@@ -102,15 +103,41 @@ def test_steps_are_reading_the_whole_again(family: str, tmp_path: Path) -> None:
             torch.testing.assert_close(found, last_scores(model, rows), atol=1e-5, rtol=1e-4)
 
 
-def test_bert_that_fills_gaps_becomes_one_that_goes_on(tmp_path: Path) -> None:
+def test_a_writer_is_what_the_checkpoint_is(tmp_path: Path) -> None:
+    new = BertLM(BertConfig(**TINY))
+    assert type(new) is BertLMHeadModel
+    new.save_pretrained(tmp_path / "new")
+    assert type(BertLM.from_pretrained(tmp_path / "new")) is BertLMHeadModel
+    for kind, config in ((BertForMaskedLM, BertConfig), (RobertaForMaskedLM, RobertaConfig)):
+        kind(config(**TINY)).save_pretrained(tmp_path / "gaps")
+        assert type(BertLM.from_pretrained(tmp_path / "gaps")) is kind
+
+
+def test_what_ends_a_prompt_is_taken_off(tmp_path: Path) -> None:
+    model = pair_in(tmp_path, "bert", eos_token_id=3, pad_token_id=0)[1]
+    options = {"max_new_tokens": 4}
+    bare = model.generate(torch.tensor([[7, 8, 9]]), **options)
+    assert model.generate(torch.tensor([[7, 8, 9, 3]]), **options).tolist() == bare.tolist()
+    two = model.generate(torch.tensor([[7, 8, 9, 3, 0], [7, 5, 6, 8, 3]]), **options)
+    assert two[0, [0, 1, 2]].tolist() == [7, 8, 9]
+    assert two[0, 3] == 0
+    assert two[0, 4:].tolist() == bare[0, 3:].tolist()
+    assert model.generate(torch.tensor([[3]]), **options)[0, 0] == 3
+
+
+def test_bert_that_fills_gaps_becomes_one_that_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = BertConfig(**TINY)
     model = BertForMaskedLM(config)
     scramble(model)
     model.eval().save_pretrained(tmp_path)
-    writer = BertLM.from_pretrained(tmp_path)
+    writer = BertLM.from_pretrained(tmp_path, is_decoder=True)
+    assert not caplog.records
     assert writer.config.is_decoder
-    assert type(AutoModelForCausalLM.from_pretrained(tmp_path)) is BertLM
-    assert type(model_class("bert", "causal_lm")(config)) is BertLM
+    assert type(writer) is BertLMHeadModel
+    assert type(AutoModelForCausalLM.from_pretrained(tmp_path)) is BertLMHeadModel
+    assert "has not learned to read from left to right" in caplog.text
     names = dict(writer.named_parameters())
     assert all(torch.equal(weight, names[name]) for name, weight in model.named_parameters())
     batch = as_packed(random_rows([3, 8]))

@@ -220,6 +220,14 @@ def plan_for(
     return settle(config, own, has_tokenizer=tokenizer is not None, streams=streams)
 
 
+def prompt_ids(prompts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Return the ids of prompts, without the token that would end them."""
+    encoded = tokenizer.encode_rows(prompts, max_length=None)
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+    ids = np.split(encoded.input_ids, encoded.offsets[1:-1])
+    return [each[:-1] if len(each) > 1 and int(each[-1]) in ends else each for each in ids]
+
+
 def complete(
     model: PretrainedModel,
     plan: Plan,

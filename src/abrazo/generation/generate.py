@@ -20,6 +20,7 @@ from abrazo.generation.streaming import Streamer, put_tokens, stream_tokens
 from abrazo.heads.causal_lm import Seq2SeqLMHead
 from abrazo.heads.masked_lm import MaskedLMHead
 from abrazo.models.base import PretrainedModel
+from abrazo.models.encoder import LeftToRightModel
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -57,7 +58,8 @@ def generate(
     Returns:
         (B * N, columns) ids: the prompts as they were given, then what was written, padded on the
         right; the texts of a row follow each other. What the decoder started with, in models with
-        an encoder.
+        an encoder. In models that were made of encoders, what ends a prompt is taken off it, and
+        stands behind what was written by filling masks.
 
     Raises:
         ConfigError: The model does not generate, or options are unknown or contradict each other.
@@ -75,6 +77,8 @@ def generate(
     if not has_encoder and decoder_input_ids is not None:
         raise DataError(f"{type(model).__name__} has no encoder; give the prompt as `input_ids`.")
     read = given_rows(input_ids, attention_mask, token_type_ids, plan, model)
+    if isinstance(model, LeftToRightModel):
+        read = read.without_ends(plan)
     prompts = decoder_rows(decoder_input_ids, plan, len(read.rows)) if has_encoder else read
     sources = read.rows if has_encoder else None
     complete(model, plan, prompts.rows, sources)

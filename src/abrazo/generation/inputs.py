@@ -29,6 +29,16 @@ class GivenRows:
             row[kept] for row, kept in zip(columns, mask, strict=True)
         ]
         """The tokens of each row."""
+        self._mask = mask
+
+    def without_ends(self, plan: Plan) -> "GivenRows":
+        """Return the rows without the token that ends texts, which tokenizers of BERT put last."""
+        places = np.arange(self._mask.shape[1])
+        last = np.where(self._mask, places, -1).max(1, keepdims=True)
+        is_end = (places == last) & np.isin(self.columns, plan.end_ids)
+        mask = self._mask & ~(is_end & (self._mask.sum(1, keepdims=True) > 1))
+        used = int((mask * (places + 1)).max())  # columns
+        return GivenRows(np.where(mask, self.columns, plan.pad_id)[:, :used], mask[:, :used])
 
 
 def given_rows(

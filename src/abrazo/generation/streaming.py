@@ -15,7 +15,7 @@ from torch import Tensor
 
 from abrazo.errors import DataError
 from abrazo.generation.config import GenerationConfig
-from abrazo.generation.decoding import Decoding, complete, decodings_for, plan_for
+from abrazo.generation.decoding import Decoding, complete, decodings_for, plan_for, prompt_ids
 from abrazo.generation.stopping import cut_at_stop, safe_length
 from abrazo.heads.causal_lm import Seq2SeqLMHead
 from abrazo.models.base import PretrainedModel
@@ -249,13 +249,12 @@ def stream(
     """
     tokenizer = tokenizer or model.tokenizer
     config = (generation_config or GenerationConfig()).replace(**options)
-    ids = np.array(tokenizer.encode(text))
     has_encoder = isinstance(model.head, Seq2SeqLMHead)
     yield from stream_ids(
         model,
-        None if has_encoder else ids,
+        None if has_encoder else prompt_ids([text], tokenizer)[0],
         config,
-        source=ids if has_encoder else None,
+        source=np.array(tokenizer.encode(text)) if has_encoder else None,
         tokenizer=tokenizer,
         skip_special_tokens=skip_special_tokens,
     )

@@ -238,7 +238,29 @@ class AutoModelForMaskedLM(AutoModel):
 class AutoModelForCausalLM(AutoModel):
     """Any model that guesses the next word."""
 
-    head = "causal_lm"
+    head: ClassVar[str] = "causal_lm"
+
+
+class BertLM(AutoModelForCausalLM):
+    """BERT, or one of its kin, that writes.
+
+    Checkpoints that have learned to read from left to right go on word by word. Those that guess
+    masked words alone write by filling masks; a call with `is_decoder=True` loads one of them to
+    learn the other. New ones read from left to right.
+    """
+
+    def __new__(cls, config: ModelConfig) -> PretrainedModel:  # type: ignore[misc]
+        """Build a model with new weights."""
+        return model_class(config.model_type, cls.head)(config)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> PretrainedModel:
+        """Load the class that the checkpoint is; see `PretrainedModel.from_pretrained`."""
+        where = {name: options[name] for name in _FINDING if name in options}
+        config = options.get("config") or AutoConfig.from_pretrained(name_or_path, **where)
+        if options.get("is_decoder", getattr(config, "is_decoder", False)):
+            return load_model(name_or_path, cls.head, **options)
+        return load_model(name_or_path, "masked_lm", **options)
 
 
 class AutoModelForNextSentencePrediction(AutoModel):

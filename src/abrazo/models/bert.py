@@ -134,9 +134,6 @@ class BertLMHeadModel(LeftToRightModel):
     family = FAMILY
 
 
-BertLM = BertLMHeadModel
-
-
 class BertForNextSentencePrediction(PretrainedModel):
     """BERT that tells whether the second text follows the first."""
 

@@ -4,12 +4,14 @@ Shapes: T tokens of all rows, R rows, E hidden width.
 """
 
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from abrazo.checkpoints.folder import WeightFiles
 from abrazo.checkpoints.keymap import Row
 from abrazo.errors import one_of
 from abrazo.heads.causal_lm import CausalLMHead
@@ -24,6 +26,8 @@ from abrazo.layers.feedforward import ACTIVATIONS, FeedForward, Transform
 from abrazo.models.base import PretrainedModel
 from abrazo.models.config import ModelConfig
 from abrazo.models.family import HeadPlan
+
+logger = logging.getLogger("abrazo")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -326,6 +330,17 @@ class LeftToRightModel(PretrainedModel):
         if isinstance(config, self.family.config):
             config = config.replace(is_decoder=True)
         super().__init__(config)
+
+    @classmethod
+    def config_for(cls, config: ModelConfig, weights: WeightFiles) -> ModelConfig:
+        """Return the configuration; one of a model that has not learned to be one is told."""
+        if not config.is_decoder:  # type: ignore[attr-defined]
+            logger.warning(
+                "%s: the checkpoint has not learned to read from left to right; train before use. "
+                "`BertLM.from_pretrained` loads it to write by filling masks.",
+                cls.__name__,
+            )
+        return super().config_for(config, weights)
 
 
 def by_head(*models: type[PretrainedModel]) -> dict[str, type[PretrainedModel]]:

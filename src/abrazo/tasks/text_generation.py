@@ -16,6 +16,7 @@ from torch import Tensor
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, DataError, TokenizerError
 from abrazo.generation.config import GenerationConfig
+from abrazo.generation.decoding import prompt_ids
 from abrazo.heads.base import IGNORED_LABEL
 from abrazo.heads.causal_lm import next_labels
 from abrazo.layers.packing import PackedBatch
@@ -151,6 +152,14 @@ class TextGeneration(Task):
         task.settings = self.settings.replace(generation=merged)
         return task
 
+    def prepare_model(self, model: PretrainedModel) -> None:
+        """Settle the length of rows, and what ends the texts that will be written."""
+        super().prepare_model(model)
+        options, tokenizer = model.generation_config, model.tokenizer
+        end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        if self.settings.ends_texts and not options.end_ids and end is not None:
+            model.generation_config = options.replace(eos_token_id=end)
+
     # The way of a row ----------------------------------------------------------------------
 
     @property
@@ -228,7 +237,7 @@ class TextGeneration(Task):
             text_of(row, settings.completion_column, n, origin, may_be_empty=False)
             for row, n in pairs
         ]
-        asked = _prompt_ids(prompts, tokenizer)
+        asked = prompt_ids(prompts, tokenizer)
         whole = self._ended([p + a for p, a in zip(prompts, answers, strict=True)], tokenizer)
         found = []
         for before, ids in zip(asked, whole, strict=True):
@@ -296,7 +305,7 @@ class TextGeneration(Task):
                 ids = np.array(chat["input_ids"], np.int32)
             else:
                 given = text_of(row, column, number, origin)
-                (ids,) = _prompt_ids([given], tokenizer)
+                (ids,) = prompt_ids([given], tokenizer)
             self._require_room(len(ids), origin(number))
             features.append(Features(ids, None, None, number, source=_Prompt(given, tokenizer)))
         return features
@@ -383,14 +392,6 @@ class TextGeneration(Task):
     def new_metrics(self) -> Metric:
         """Return counters of how well words are foreseen."""
         return PerplexityMetrics()
-
-
-def _prompt_ids(prompts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
-    """Return the ids of prompts, without the token that would end them."""
-    encoded = tokenizer.encode_rows(prompts, max_length=None)
-    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
-    ids = np.split(encoded.input_ids, encoded.offsets[1:-1])
-    return [each[:-1] if len(each) > 1 and int(each[-1]) in ends else each for each in ids]
 
 
 def _continuation(prompt: np.ndarray, new: np.ndarray, tokenizer: Tokenizer) -> str:
