@@ -10,7 +10,7 @@ import pytest
 
 from abrazo.cli.main import build_app, main
 from abrazo.models.llama import LlamaConfig, LlamaForCausalLM
-from helpers.tiny import VOCAB, scramble, tiny_tokenizer
+from helpers.tiny import VOCAB, scramble, tiny_folder, tiny_tokenizer
 from helpers.writers import tiny_bart
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ GUIDE = ROOT / "docs" / "generation.md"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Return a folder with a small decoder and its tokenizer."""
+    """Return a folder with a small decoder and its tokenizer; a small BERT is beside it."""
     config = LlamaConfig(
         vocab_size=len(VOCAB),
         hidden_size=16,
@@ -41,6 +41,7 @@ def folder(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("models") / "my-model"
     model.save_pretrained(made)
     tiny_bart().save_pretrained(made.parent / "my-translator")
+    tiny_folder(made.parent / "my-bert", "masked_lm")
     return made
 
 
@@ -94,6 +95,7 @@ def test_the_guide_runs(folder, monkeypatch, capsys):
     assert "`temperature=0.8` needs `do_sample=True`" in printed
     assert printed.count("length") == 2
     assert names["best"].shape[0] == 2
+    assert names["ids"].shape == (1, 20)
     assert (folder.parent / "my-model-with-beams" / "generation_config.json").exists()
 
 

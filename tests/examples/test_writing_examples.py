@@ -44,3 +44,14 @@ def test_summarize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("ROUGE-L ")
     assert lines[-1].endswith("words for a long text")
+
+
+def test_write_with_bert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny_folder(tmp_path / "model", "masked_lm")
+    runpy.run_path(str(EXAMPLES / "write_with_bert.py"))["main"](
+        str(folder), str(tmp_path / "run"), "0.1"
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("BertForMaskedLM: i ")
+    assert lines[-2].startswith("perplexity ")
+    assert lines[-1].startswith("BertLMHeadModel: i ")

@@ -16,7 +16,7 @@ from abrazo.inference.generating import engine_for
 from abrazo.tasks.auto import learn_task, task_type
 from abrazo.tasks.base import Task
 from abrazo.tasks.pieces import cut_in_pieces, join_pieces
-from helpers.tiny import tiny_tokenizer
+from helpers.tiny import tiny_folder, tiny_tokenizer
 from helpers.writers import CLS, SEP, tiny_bart, tiny_llama
 
 PAIRS = [
@@ -105,6 +105,22 @@ def test_small_data_is_learned_by_heart_and_served_as_evaluated(tmp_path: Path) 
     written = [answer["translation_text"] for answer in translate([r["source"] for r in PAIRS])]
     assert [text.replace(" ", "") for text in written] == [row["target"] for row in PAIRS]
     assert translate("a good film") == translate(["a good film"])[0]
+
+
+def test_bert_learns_to_go_on_and_to_end(tmp_path: Path) -> None:
+    tiny_folder(tmp_path / "gaps", "masked_lm")
+    model = az.BertLM.from_pretrained(tmp_path / "gaps", is_decoder=True)
+    train(model, TEXTS, tmp_path / "run", "text-generation").save_model(tmp_path / "model")
+    writer = az.BertLM.from_pretrained(tmp_path / "model")
+    assert writer.generation_config.end_ids == (SEP,)
+    ids = writer.tokenizer("the plot", return_tensors="pt")["input_ids"]
+    written = writer.generate(ids, max_length=20, num_return_sequences=1)[0]
+    text = writer.tokenizer.decode(written, skip_special_tokens=True)
+    assert text == "the plot was bad and dull."
+    assert written[-1] == SEP
+    go_on = az.pipeline("text-generation", tmp_path / "model", precision="fp32")
+    assert go_on("the plot")["generated_text"] == text
+    assert "the plot" + "".join(az.stream(writer, "the plot")) == text
 
 
 def test_several_texts_are_a_list() -> None:
