@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from abrazo.heads.cross_entropy import IGNORED_LABEL as IGNORED_LABEL
+from abrazo.heads.cross_entropy import summed_cross_entropy
 from abrazo.heads.outputs import ModelOutput
 from abrazo.layers.packing import PackedBatch, Padding
-
-IGNORED_LABEL = -100
-"""Positions with this label do not count in a loss."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +89,5 @@ class Head(nn.Module):
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
     """Sum the cross-entropy of (targets, classes) logits, passing over ignored labels."""
-    total = F.cross_entropy(
-        logits.float(), labels.long(), ignore_index=IGNORED_LABEL, reduction="sum"
-    )
+    total = summed_cross_entropy(logits, labels.long())
     return Loss(total, (labels != IGNORED_LABEL).sum())

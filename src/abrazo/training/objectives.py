@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abrazo.errors import ConfigError, TrainingError, one_of
+from abrazo.errors import ConfigError, DataError, TrainingError, one_of
 from abrazo.heads.base import IGNORED_LABEL, Loss
+from abrazo.heads.cross_entropy import summed_cross_entropy
 from abrazo.heads.outputs import ModelOutput
 from abrazo.layers.packing import PackedBatch
 from abrazo.models.base import PretrainedModel
@@ -59,11 +60,13 @@ class LogitsLoss:
         """Return the user's loss.
 
         Raises:
+            DataError: The batch has no labels.
             TrainingError: The function returns something else than a loss.
         """
-        _, answers = model.compute_loss(batch)
-        logits, labels = answers["logits"].float(), targets_of(model, batch)
-        assert labels is not None  # `compute_loss` refuses a batch without
+        answers, labels = model.answer_packed(batch), targets_of(model, batch)
+        if labels is None:
+            raise DataError("The batch has no labels, so there is no loss.")
+        logits = answers["logits"].float()
         if len(logits) != len(labels):  # the head scores labelled tokens alone
             labels = labels[labels != IGNORED_LABEL]
         return as_loss(self.function(logits, labels), logits, labels)
@@ -196,15 +199,9 @@ def smoothed_cross_entropy(_label_counts: Tensor) -> LossFunction:
     Source: Szegedy et al. 2015, Rethinking the Inception architecture, section 7.
     """
 
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(logits: Tensor, labels: Tensor) -> Loss:
         _check_classes("label_smoothing", labels)
-        return F.cross_entropy(
-            logits,
-            labels.long(),
-            ignore_index=IGNORED_LABEL,
-            reduction="none",
-            label_smoothing=SMOOTHING,
-        )
+        return Loss(summed_cross_entropy(logits, labels.long(), SMOOTHING), _num_targets(labels))
 
     return loss
 
