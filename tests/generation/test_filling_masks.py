@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from abrazo.errors import ConfigError, TokenizerError
+from abrazo.errors import ConfigError, DataError, TokenizerError
 from abrazo.generation.config import GenerationConfig
 from abrazo.generation.decoding import generate_rows
 from abrazo.generation.streaming import stream
@@ -92,5 +92,10 @@ def test_what_cannot_be_is_told(model: PretrainedModel) -> None:
         model.generate(PROMPTS, max_new_tokens=100)
     with pytest.raises(TokenizerError, match="has no tokenizer"):
         tiny_bert("masked_lm").generate(PROMPTS)
+    damaged = tiny_bert("masked_lm", tie_word_embeddings=False)
+    damaged.tokenizer = tiny_tokenizer()
+    damaged.state_dict()["backbone.embeddings.tokens.weight"][12] = torch.nan
+    with pytest.raises(DataError, match=r"Row 0: the model's scores are not numbers \(NaN\)"):
+        damaged.generate(PROMPTS, do_sample=True, num_return_sequences=2, max_new_tokens=2)
     with pytest.raises(ConfigError, match="does not generate"):
         tiny_bert("sequence_classification").generate(PROMPTS)

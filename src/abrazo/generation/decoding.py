@@ -104,15 +104,19 @@ class Decoding:
         batch = batch.to(self.model.device)
         batch.past = self._cache
         logits = self.model.answer_packed(batch)["logits"]  # (S, V)
-        wrong = logits.isnan().any(-1)
-        if wrong.any():
-            number = self.rows.numbers[int(wrong.nonzero()[0])]
-            raise DataError(
-                f"Row {number}: the model's scores are not numbers (NaN). Its weights are damaged, "
-                "or its precision is too small for them."
-            )
+        self._require_numbers(logits)
         self._cache.repeat(self.rows.per_source)
         return logits.repeat_interleave(self.rows.per_source, 0)
+
+    def _require_numbers(self, logits: Tensor) -> None:
+        """Refuse scores of prompts, (S, V) or (R, V), that are not numbers."""
+        wrong = logits.isnan().any(-1)
+        if wrong.any():
+            source = int(wrong.nonzero()[0]) * self.rows.num_sources // len(logits)
+            raise DataError(
+                f"Row {self.rows.numbers[source]}: the model's scores are not numbers (NaN). Its "
+                "weights are damaged, or its precision is too small for them."
+            )
 
     @torch.inference_mode()
     def _advance(self, logits: Tensor) -> Tensor | None:

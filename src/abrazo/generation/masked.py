@@ -57,7 +57,9 @@ class Filling(Decoding):
     @torch.inference_mode()
     def _read_prompts(self) -> Tensor:
         """Return (R, V) scores of the first gaps."""
-        return self._score_gaps()
+        logits = self._score_gaps()
+        self._require_numbers(logits)
+        return logits
 
     @torch.inference_mode()
     def _go_on(self, origins: Tensor | None) -> Tensor:

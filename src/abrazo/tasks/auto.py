@@ -188,11 +188,11 @@ def require_trained_for(kind: type[Task], model: PretrainedModel) -> None:
     Raises:
         ConfigError: It was trained for another, or has another head.
     """
-    trained_for = model.task_settings.get("task", kind.name)
-    if trained_for != kind.name or model.head_name != kind.head_name:
+    trained_for = model.task_settings.get("task")
+    if trained_for not in (None, kind.name) or model.head_name != kind.head_name:
+        training = "" if trained_for is None else f"was trained for {trained_for!r} and "
         raise ConfigError(
-            f"The model was trained for {trained_for!r} and is a {type(model).__name__}, so it "
-            f"cannot serve {kind.name!r}."
+            f"The model {training}is a {type(model).__name__}, so it cannot serve {kind.name!r}."
         )
 
 
