@@ -12,33 +12,36 @@ value apart, and so do we, although they are one matrix here: files fit either w
 Source: Hu et al. 2021, LoRA, https://arxiv.org/abs/2106.09685.
 """
 
-import dataclasses
-import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from abrazo.checkpoints.folder import open_weights
-from abrazo.checkpoints.jsonfile import read_json_object, write_json
-from abrazo.checkpoints.keymap import Form
+from abrazo.checkpoints.jsonfile import write_json
 from abrazo.checkpoints.loading import load_weights
-from abrazo.checkpoints.safetensors import open_tensors, save_tensors
+from abrazo.checkpoints.safetensors import save_tensors
 from abrazo.errors import CheckpointError, ConfigError, did_you_mean
-from abrazo.heads.causal_lm import CausalLMHead
 from abrazo.layers.linear import Linear
 from abrazo.layers.lora import LoraLinear, adapted_layers
+from abrazo.models.adapter_files import (
+    CONFIG_FILE,
+    PREFIX,
+    WEIGHTS_FILE,
+    AdapterTensors,
+    Place,
+    head_weights,
+    heights_of,
+    linear_at,
+    places_of,
+    read_settings,
+    read_tensors,
+    trained_in_head,
+)
 from abrazo.models.base import ADAPTER_FOLDER, PretrainedModel
 
-logger = logging.getLogger("abrazo")
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-_PREFIX = "base_model.model."
-_SIDES = {"lora_A": 0, "lora_B": 1}
 _TASK_TYPES = {
     "": "FEATURE_EXTRACTION",
     "sequence_classification": "SEQ_CLS",
@@ -47,39 +50,7 @@ _TASK_TYPES = {
     "causal_lm": "CAUSAL_LM",
     "seq2seq_lm": "SEQ_2_SEQ_LM",
 }
-_REQUIRED: Mapping[str, tuple[object, ...]] = {
-    "peft_type": ("LORA",),
-    "bias": ("none", None),
-    "use_dora": (False, None),
-    "lora_bias": (False, None),
-    "layer_replication": (None,),
-    "target_parameters": (None, []),
-}
-"""Settings of `peft` that change what is computed, and the values that are understood."""
 _BASE_TOLERANCE = 1e-3
-_MOST_LISTED = 20
-
-
-@dataclasses.dataclass(frozen=True)
-class _Place:
-    """A matrix that can be corrected."""
-
-    layer: str
-    """Our name of the layer."""
-    part: int
-    """Which of the layer's joined matrices it is."""
-    outside: str
-    """Its name in files, without `.weight`."""
-    height: int
-    """How high it is."""
-    form: Form | None
-    """How files hold it in another form."""
-
-    def outputs(self, up: Tensor, *, to_theirs: bool) -> Tensor:
-        """Bring the rows of U into the order of files, or back; `peft` does not transpose it."""
-        if self.form is None or self.form.is_transposed:
-            return up
-        return self.form.to_theirs(up) if to_theirs else self.form.to_ours(up)
 
 
 def add_lora(
@@ -122,7 +93,7 @@ def add_lora(
         problems.append(f"`targets` must be a list of names of layers, but is {targets!r}.")
     if problems:
         raise ConfigError("\n".join(problems))
-    places = _places(model)
+    places = places_of(model)
     chosen: dict[str, set[int]] = {}
     for target in targets:
         found = [place for place in places if _is_named(place, target)]
@@ -136,12 +107,12 @@ def add_lora(
             chosen.setdefault(place.layer, set()).add(place.part)
     for name, parts in chosen.items():
         layer = LoraLinear(
-            _linear(model, name),
+            linear_at(model, name),
             rank=rank,
             scale=alpha / rank,
             dropout=dropout,
             parts=sorted(parts),
-            heights=_heights(model, name),
+            heights=heights_of(model, name),
         )
         _put(model, name, layer)
     return _freeze_but_adapters(model)
@@ -193,19 +164,19 @@ def save_adapter(model: PretrainedModel, folder: str | Path) -> None:
     ranks: dict[str, int] = {}
     alphas: dict[str, float] = {}
     is_transposed = False
-    for place in _places(model):
+    for place in places_of(model):
         layer = layers.get(place.layer)
         if layer is None or place.part not in layer.parts:
             continue
         number = layer.parts.index(place.part)
         up = place.outputs(layer.ups[number].detach(), to_theirs=True)
-        tensors[f"{_PREFIX}{place.outside}.lora_A.weight"] = layer.lora_down.detach()[number]
-        tensors[f"{_PREFIX}{place.outside}.lora_B.weight"] = up
+        tensors[f"{PREFIX}{place.outside}.lora_A.weight"] = layer.lora_down.detach()[number]
+        tensors[f"{PREFIX}{place.outside}.lora_B.weight"] = up
         is_transposed = place.form is not None and place.form.is_transposed
         ranks[place.outside] = layer.rank
         alphas[place.outside] = layer.scale * layer.rank
-    head = _head_weights(model)
-    tensors |= {_PREFIX + name: weight.detach() for name, weight in head.items()}
+    head = head_weights(model)
+    tensors |= {PREFIX + name: weight.detach() for name, weight in head.items()}
     rank, alpha = next(iter(ranks.values())), next(iter(alphas.values()))
     settings = {
         "peft_type": "LORA",
@@ -245,20 +216,20 @@ def load_adapter(model: PretrainedModel, folder: str | Path) -> None:
     """
     if any(layer.is_merged for layer in adapted_layers(model).values()):
         raise ConfigError("The model has merged adapters; call `unmerge_lora` or `remove_lora`.")
-    settings = _read_settings(Path(folder) / CONFIG_FILE)
-    read = _read_tensors(model, Path(folder) / WEIGHTS_FILE)
+    settings = read_settings(Path(folder) / CONFIG_FILE)
+    read = read_tensors(model, Path(folder) / WEIGHTS_FILE)
     for name, layer in adapted_layers(model).items():
         _put(model, name, layer.without())
     with torch.no_grad():
         for name, parts in read.layers.items():
             downs, ups = zip(*(parts[part] for part in sorted(parts)), strict=True)
             layer = LoraLinear(
-                _linear(model, name),
+                linear_at(model, name),
                 rank=len(downs[0]),
                 scale=settings.scale(read.outside[name], len(downs[0])),
                 dropout=settings.dropout,
                 parts=sorted(parts),
-                heights=_heights(model, name),
+                heights=heights_of(model, name),
             )
             layer.lora_down.copy_(torch.stack(downs))
             layer.lora_up.copy_(torch.cat(ups))
@@ -311,8 +282,8 @@ def _refill(model: PretrainedModel, folder: Path) -> None:
     Raises:
         CheckpointError: They are on other layers, or of another rank or scale.
     """
-    settings = _read_settings(folder / CONFIG_FILE)
-    read = _read_tensors(model, folder / WEIGHTS_FILE)
+    settings = read_settings(folder / CONFIG_FILE)
+    read = read_tensors(model, folder / WEIGHTS_FILE)
     layers = adapted_layers(model)
     wanted = {name: (layer.parts, layer.rank, layer.scale) for name, layer in layers.items()}
     found = {}
@@ -331,206 +302,18 @@ def _refill(model: PretrainedModel, folder: Path) -> None:
     _fill_head(model, read)
 
 
-def _fill_head(model: PretrainedModel, read: "_Read") -> None:
-    weights = _head_weights(model)
+def _fill_head(model: PretrainedModel, read: AdapterTensors) -> None:
+    weights = head_weights(model)
     for name, tensor in read.head.items():
         weights[name].copy_(tensor)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """What is read of an `adapter_config.json`."""
-
-    alpha: float
-    dropout: float
-    is_rank_stabilised: bool
-    alphas: Mapping[str, float]
-
-    def scale(self, outside: Sequence[str], rank: int) -> float:
-        """Return what the corrections of a layer are multiplied with."""
-        alpha = next(
-            (
-                alpha
-                for key, alpha in self.alphas.items()
-                for name in outside
-                if f".{name}".endswith(f".{key}")
-            ),
-            self.alpha,
-        )
-        return alpha / (math.sqrt(rank) if self.is_rank_stabilised else rank)
-
-
-def _read_settings(path: Path) -> _Settings:
-    fields = read_json_object(path)
-    problems = [
-        f"`{name}` is {fields[name]!r:.80}, but only {allowed[0]!r} is known"
-        for name, allowed in _REQUIRED.items()
-        if name in fields and fields[name] not in allowed
-    ]
-    alpha, dropout = fields.get("lora_alpha", 8), fields.get("lora_dropout", 0.0)
-    if not _is_number(alpha) or alpha <= 0:
-        problems.append(f"`lora_alpha` must be above 0, but is {alpha!r:.80}")
-    if not _is_number(dropout) or not 0 <= dropout < 1:
-        problems.append(f"`lora_dropout` must be from 0 to below 1, but is {dropout!r:.80}")
-    alphas = fields.get("alpha_pattern") or {}
-    if not isinstance(alphas, dict) or not all(_is_number(value) for value in alphas.values()):
-        problems.append(f"`alpha_pattern` must map names to numbers, but is {alphas!r:.80}")
-    elif any(not key.replace(".", "").replace("_", "").isalnum() for key in alphas):
-        problems.append("`alpha_pattern` has patterns; only whole names or their ends are known")
-    if problems:
-        listing = "\n".join(f"  {line}" for line in problems)
-        raise CheckpointError(f"`{path}` cannot be used:\n{listing}")
-    return _Settings(float(alpha), float(dropout), bool(fields.get("use_rslora")), alphas)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
-
-
-@dataclasses.dataclass
-class _Read:
-    """Tensors of a file, sorted by where they go."""
-
-    layers: dict[str, dict[int, tuple[Tensor, Tensor]]]
-    outside: dict[str, list[str]]
-    head: dict[str, Tensor]
-
-
-def _read_tensors(model: PretrainedModel, path: Path) -> _Read:
-    """Read a file and check every tensor against the model.
-
-    Raises:
-        CheckpointError: A tensor is unknown, missing or of a wrong shape; all are listed.
-    """
-    file = open_tensors(path)
-    prefix = model.family.prefix
-    places = {place.outside.removeprefix(prefix): place for place in _places(model)}
-    head = _head_weights(model)
-    read = _Read({}, {}, {})
-    pairs: dict[str, dict[int, Tensor]] = {}
-    problems: list[str] = []
-    for full in file.names:
-        name = full.removeprefix(_PREFIX)
-        stem, _, side = name.removesuffix(".weight").rpartition(".")
-        if not file.info(full).dtype.is_floating_point:
-            problems.append(f"wrong type     {full}")
-        elif side in _SIDES and stem.removeprefix(prefix) in places:
-            pairs.setdefault(stem.removeprefix(prefix), {})[_SIDES[side]] = file.tensor(full)
-        elif name in head:
-            shape, expected = tuple(file.info(full).shape), tuple(head[name].shape)
-            if shape == expected:
-                read.head[name] = file.tensor(full)
-            else:
-                problems.append(f"wrong shape    {full}   file {shape}   model {expected}")
-        elif name.removeprefix(prefix).startswith(model.family.elsewhere):
-            logger.info("%s: `%s` belongs to another head and is not used.", path, full)
-        else:
-            problems.append(f"unexpected     {full}")
-    for outside, sides in pairs.items():
-        place = places[outside]
-        if found := _pair_problems(model, place, sides):
-            problems += found
-            continue
-        up = place.outputs(sides[1], to_theirs=False)
-        read.layers.setdefault(place.layer, {})[place.part] = (sides[0], up)
-        read.outside.setdefault(place.layer, []).append(place.outside)
-    for tensor in (
-        *read.head.values(),
-        *(each for sides in pairs.values() for each in sides.values()),
-    ):
-        if not bool(tensor.isfinite().all()):
-            problems.append("NaN or infinite numbers")
-            break
-    if not problems:
-        problems += [
-            f"unlike ranks   {layer}"
-            for layer, parts in read.layers.items()
-            if len({len(down) for down, _ in parts.values()}) > 1
-        ]
-    if not pairs and not problems:
-        problems.append("no adapters")
-    if problems:
-        listing = "\n".join(f"  {line}" for line in problems[:_MOST_LISTED])
-        raise CheckpointError(
-            f"The adapters in `{path}` do not fit {type(model).__name__}:\n{listing}"
-        )
-    return read
-
-
-def _pair_problems(model: PretrainedModel, place: _Place, sides: Mapping[int, Tensor]) -> list[str]:
-    linear = _linear(model, place.layer)
-    if len(sides) < 2:
-        return [f"missing        {place.outside}.{'lora_B' if 0 in sides else 'lora_A'}.weight"]
-    down, up = tuple(sides[0].shape), tuple(sides[1].shape)
-    is_right = len(down) == len(up) == 2 and down[0] > 0
-    if is_right and down[1] == linear.in_features and up == (place.height, down[0]):
-        return []
-    wanted = f"(r, {linear.in_features}) and ({place.height}, r)"
-    return [f"wrong shape    {place.outside}   file {down} and {up}   model {wanted}"]
-
-
-# Names ---------------------------------------------------------------------------------------
-
-
-def _places(model: PretrainedModel) -> list[_Place]:
-    """Return all matrices of the blocks that can be corrected."""
-    key_map = model.key_map()
-    places = []
-    for prefix, stack in model.backbone.stacks.items():
-        for inner, module in stack.blocks.named_modules():
-            if not isinstance(module, Linear):
-                continue
-            name = f"backbone.{prefix}blocks.{inner}"
-            row, outside = key_map.row_for(f"{name}.weight")
-            heights = row.heights(module.out_features)
-            for part, (each, height) in enumerate(zip(outside, heights, strict=True)):
-                stem = each.removesuffix(".weight")
-                places.append(_Place(name, part, stem, height, row.form))
-    return places
-
-
-def _heights(model: PretrainedModel, name: str) -> list[int]:
-    row, _ = model.key_map().row_for(f"{name}.weight")
-    return row.heights(_linear(model, name).out_features)
-
-
-def _is_named(place: _Place, target: str) -> bool:
+def _is_named(place: Place, target: str) -> bool:
     return any(f".{name}".endswith(f".{target}") for name in (place.layer, place.outside))
 
 
 def _last(name: str) -> str:
     return name.rpartition(".")[2]
-
-
-def _trained_in_head(model: PretrainedModel) -> dict[str, Tensor]:
-    """Return the head's weights that train beside adapters, by their names in the head.
-
-    What it shares with the backbone stays as it is, and so does the matrix that scores what word
-    follows: that is a large part of a pretrained model.
-    """
-    if model.head is None:
-        return {}
-    fixed = {id(weight) for weight in model.backbone.parameters()}
-    if isinstance(model.head, CausalLMHead):
-        fixed.add(id(model.head.decoder.weight))
-    return {name: w for name, w in model.head.named_parameters() if id(w) not in fixed}
-
-
-def _head_weights(model: PretrainedModel) -> dict[str, Tensor]:
-    """Return those weights by their names in files; none of heads that have no files."""
-    if model.head_name not in model.family.heads:
-        return {}
-    key_map = model.key_map()
-    return {
-        key_map.names_for(f"head.{name}")[0]: weight
-        for name, weight in _trained_in_head(model).items()
-    }
-
-
-def _linear(model: PretrainedModel, name: str) -> Linear:
-    layer = model.get_submodule(name)
-    assert isinstance(layer, Linear)
-    return layer
 
 
 def _put(model: PretrainedModel, name: str, layer: Linear) -> None:
@@ -551,7 +334,7 @@ def _freeze_but_adapters(model: PretrainedModel) -> int:
     trained: list[Tensor] = [
         w for layer in adapted_layers(model).values() for w in (layer.lora_down, layer.lora_up)
     ]
-    trained += _trained_in_head(model).values()
+    trained += trained_in_head(model).values()
     for weight in trained:
         weight.requires_grad_(True)
     return sum(weight.numel() for weight in trained)
