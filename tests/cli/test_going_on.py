@@ -176,6 +176,25 @@ def test_another_model_is_refused(run, rows_file, tmp_path, model, broken_off):
     assert (code, "the model's files are others" in err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_other"),
+    [
+        ("model.safetensors", True),
+        ("generation_config.json", True),
+        ("1_Pooling/config.json", True),
+        ("optimizer.safetensors", False),
+        ("README.md", False),
+        ("checkpoint-3/model.safetensors", False),
+    ],
+)
+def test_a_model_is_its_files(name, is_other, tmp_path):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    before = progress.digest_of_folder(tmp_path)
+    file.write_text("1")
+    assert (progress.digest_of_folder(tmp_path) != before) is is_other
+
+
 def test_another_version_is_refused(run, model, rows_file, broken_off, monkeypatch):
     monkeypatch.setattr(progress, "__version__", "99.0")
     code, _, err = run("predict", model, rows_file, "-o", "answers.jsonl")

@@ -354,3 +354,17 @@ def test_evaluate_measures_a_model_that_writes(name, rows, figures, models, run,
     code, out, _ = run("evaluate", models[name], file, *(words if name == "chat" else ()))
     assert (code, "perplexity" in out or "rouge1" in out) == (0, True)
     assert Path("evaluation/report.html").exists()
+
+
+def test_evaluate_compares_with_the_column_that_is_named(models, run, tmp_path):
+    rows = [{"source": text, "target": "the film", "mine": [text]} for text in TEXTS]
+    file = write_lines(tmp_path / "r.jsonl", rows)
+    answers = az.pipeline("text2text-generation", models["bart"])(TEXTS)
+    for row, answer in zip(rows, answers, strict=True):
+        row["mine"].append(answer["generated_text"])
+    write_lines(tmp_path / "r.jsonl", rows)
+    _, out, _ = run("evaluate", models["bart"], file, "--json", "--references-column", "mine")
+    assert json.loads(out)["rouge1"] == 1.0
+    assert json.loads(run("evaluate", models["bart"], file, "--json")[1])["rouge1"] < 1.0
+    code, _, err = run("evaluate", models["bart"], file, "--references-column", "mien")
+    assert (code, "There is no column `mien`" in err, "`mine`?" in err) == (2, True, True)

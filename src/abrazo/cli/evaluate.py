@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ from abrazo.data.loading import read_table
 from abrazo.data.readers.formats import ReadOptions
 from abrazo.data.rows import RowSource
 from abrazo.data.squad import flat_questions
-from abrazo.errors import DataError
+from abrazo.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     from abrazo.inference.evaluation import Evaluation
@@ -66,6 +66,7 @@ def evaluate(
 
     started = datetime.datetime.now().astimezone()
     rows = flat_questions(read_table(file, format=input_format, options=read))
+    _require_references(columns.references_column, rows.column_names)
     pipeline = load_pipeline(model, columns, inference)
     found = evaluate_rows(pipeline.engine, pipeline.task, rows, pipeline.tokenizer)
     figures = figures_of(found)
@@ -81,6 +82,18 @@ def evaluate(
 
 
 command = with_options(evaluate)
+
+
+def _require_references(column: str | None, there: Sequence[str]) -> None:
+    """Check that the column of right texts is there, which a single row need not have.
+
+    Raises:
+        DataError: It is not.
+    """
+    if column is not None and column not in there:
+        listed = ", ".join(f"`{name}`" for name in there)
+        hint = did_you_mean(column, there)
+        raise DataError(f"There is no column `{column}` of right texts, only {listed}.{hint}")
 
 
 def figures_of(found: "Evaluation") -> dict[str, Any]:

@@ -35,6 +35,8 @@ Rows = Callable[[range], list[dict[str, Any]]]
 
 SUFFIX = ".progress"
 _MODEL_FILES = (".json", ".safetensors", ".model", ".txt", ".jinja", ".spm")
+_OF_TRAINING = ("optimizer.safetensors", "rng.safetensors", "trainer_state.json")
+_STEPS = "[0-9]_*/*"  # of models of sentences, as `1_Pooling/config.json`
 _SECONDS_BETWEEN_LINES = 30
 
 
@@ -254,10 +256,10 @@ def digest_of_folder(folder: Path | None) -> str:
     if folder is None:
         return ""
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _MODEL_FILES and path.is_file():
+    for path in sorted([*folder.iterdir(), *folder.glob(_STEPS)]):
+        if path.suffix in _MODEL_FILES and path.name not in _OF_TRAINING and path.is_file():
             with path.open("rb") as file:
-                digest.update(path.name.encode())
+                digest.update(str(path.relative_to(folder)).encode())
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
