@@ -34,7 +34,7 @@ from abrazo.models.base import PretrainedModel
 from abrazo.models.seq2seq import Seq2SeqBackbone
 from abrazo.tokenization.tokenizer import Tokenizer
 
-_MOST_ROWS = {"cpu": 256, "cuda": 1_024}
+_MOST_ROWS = {"cpu": 512, "cuda": 1_024}
 """Rows of a batch, where the caller does not say."""
 _MOST_TOKENS = {"cpu": 32_768, "cuda": 262_144}
 """Tokens that the rows of a batch are expected to have, prompts included."""

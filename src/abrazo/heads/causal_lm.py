@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from abrazo.heads.base import IGNORED_LABEL, Encoded, Head, Loss, cross_entropy
 from abrazo.heads.outputs import CausalLMOutput, ModelOutput, Seq2SeqLMOutput
 from abrazo.layers.layout import Layout
-from abrazo.layers.linear import Linear
+from abrazo.layers.linear import Linear, rounded_up
 from abrazo.layers.packing import PackedBatch
 
 
@@ -68,11 +68,14 @@ class CausalLMHead(Head):
             hidden = hidden[_last_tokens(batch.layout)]
         elif encoded.is_packed_call and targets is not None:
             hidden = hidden[targets != IGNORED_LABEL]
+        num_scored = len(hidden)
+        if torch.is_grad_enabled():  # numbers of labelled tokens hardly ever come twice
+            hidden = rounded_up(hidden)
         if self.transform is not None:
             hidden = self.transform(hidden)
         if self.scale != 1:
             hidden = hidden * self.scale
-        logits = self.decoder(hidden)
+        logits = self.decoder(hidden)[:num_scored]
         if self.softcap is not None:
             logits = (logits / self.softcap).tanh() * self.softcap
         return {"logits": logits}

@@ -28,6 +28,12 @@ _FUSED_ACTIVATIONS = {
 }
 """What oneDNN calls activations, and the form of it."""
 
+_TOKEN_STEP = 32
+"""Numbers of tokens are rounded up to a multiple of this on CPUs, where that can be done.
+
+oneDNN prepares a kernel for every new shape, which takes longer than multiplying a few tokens
+more, and keeps it in memory: packed batches hardly ever have the same number of tokens twice.
+"""
 _MOST_PACKED = 2 << 30
 """Bytes of the matrices of a module above which they are not kept a second time."""
 _FEW_TOKENS = 64
@@ -178,3 +184,10 @@ def _can_be_packed(weight: Tensor) -> bool:
     is_native = weight.dtype == torch.bfloat16 and weight.dtype in _DTYPES
     # tensors made in inference mode do not tell when they change
     return is_native and weight.device.type == "cpu" and not weight.is_inference()
+
+
+def rounded_up(hidden: Tensor) -> Tensor:
+    """Return (T, E) with zeros behind it, up to a number of tokens that kernels are kept for."""
+    if hidden.device.type != "cpu":
+        return hidden
+    return F.pad(hidden, (0, 0, 0, -hidden.shape[0] % _TOKEN_STEP))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abrazo.checkpoints.keymap import KeyMap, Row, SameNames
@@ -14,6 +13,7 @@ from abrazo.errors import ConfigError
 from abrazo.heads.base import Head
 from abrazo.layers.cache import Cache
 from abrazo.layers.embeddings import Embeddings, WordEmbeddings
+from abrazo.layers.linear import rounded_up
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.positions import Guide
 from abrazo.layers.shared_embeddings import SharedEmbeddings
@@ -23,14 +23,6 @@ OWN_HEAD = "own_head."
 """What the tensors of heads that no family has are called in files, unless they say otherwise."""
 TASK_HEADS = "heads."
 """What the tensors of heads are called in files with several, followed by the task's name."""
-
-_TOKEN_STEP = 32
-"""Numbers of tokens are rounded up to a multiple of this on CPUs, where a backbone allows it.
-
-oneDNN prepares a kernel for every new shape, which takes longer than multiplying a few tokens
-more, and keeps it in memory: packed batches hardly ever have the same number of tokens twice.
-"""
-
 
 Step = Callable[..., Tensor]
 """A block, or one that has been told what it needs beside the arguments of all blocks."""
@@ -127,13 +119,6 @@ class Backbone(nn.Module):
                 hidden_states[-1] = hidden
         pooled = None if self.pooler is None else self.pooler(hidden, batch.layout)  # (R, E)
         return hidden, pooled
-
-
-def rounded_up(hidden: Tensor) -> Tensor:
-    """Return (T, E) with zeros behind it, up to a number of tokens that kernels are kept for."""
-    if hidden.device.type != "cpu":
-        return hidden
-    return F.pad(hidden, (0, 0, 0, -hidden.shape[0] % _TOKEN_STEP))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,12 +23,12 @@ from abrazo.heads.causal_lm import Seq2SeqLMHead
 from abrazo.layers.cache import Cache
 from abrazo.layers.cross_attention import Pairing, ReadSources, RememberedSources, Sources
 from abrazo.layers.layout import Layout
-from abrazo.layers.linear import Linear
+from abrazo.layers.linear import Linear, rounded_up
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.positions import Guide, PastGuide, distances
 from abrazo.models.config import ModelConfig
 from abrazo.models.decoder import DecoderBackbone
-from abrazo.models.family import Backbone, HeadPlan, Step, rounded_up
+from abrazo.models.family import Backbone, HeadPlan, Step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
