@@ -3,8 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from abrazo.errors import DataError, did_you_mean
+import numpy as np
+
+from abrazo.errors import DataError, TokenizerError, did_you_mean
+from abrazo.heads.base import IGNORED_LABEL
 from abrazo.tasks.columns import require_unicode
+from abrazo.tokenization.encoding import BatchEncoding
 from abrazo.tokenization.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]
@@ -47,6 +51,45 @@ def messages_of(
         if isinstance(text := message.get("content"), str):
             require_unicode(text, column, number, origin)
     return list(messages)
+
+
+def learned_conversation(
+    row: Mapping[str, Any],
+    column: str,
+    number: int,
+    tokenizer: Tokenizer,
+    origin: Callable[[int], str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of a conversation, and its labels: what the assistant says.
+
+    Raises:
+        DataError: It is none, or the assistant says nothing in it.
+    """
+    messages = messages_of(row, column, number, origin, tokenizer)
+    chat = in_template(messages, tokenizer, origin(number), return_assistant_tokens_mask=True)
+    ids = np.array(chat["input_ids"], dtype=np.int32)
+    is_said = np.array(chat["assistant_masks"], dtype=bool)
+    if not is_said.any():
+        raise DataError(
+            f"{origin(number)}: the assistant says nothing, so there is nothing to learn. Leave "
+            "the row out."
+        )
+    return ids, np.where(is_said, ids, IGNORED_LABEL)
+
+
+def in_template(
+    messages: Sequence[Message], tokenizer: Tokenizer, where: str, **options: Any
+) -> BatchEncoding:
+    """Return a conversation as the model reads it.
+
+    Raises:
+        DataError: The template cannot take it; the row is named.
+    """
+    try:
+        chat: BatchEncoding = tokenizer.apply_chat_template(messages, **options)
+    except TokenizerError as error:
+        raise DataError(f"{where}: {error}") from error
+    return chat
 
 
 def _problem(message: Any, template: str) -> str:

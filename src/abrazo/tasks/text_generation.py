@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from abrazo.data.rows import RowSource
-from abrazo.errors import ConfigError, DataError, TokenizerError
+from abrazo.errors import ConfigError, DataError
 from abrazo.generation.config import GenerationConfig
 from abrazo.generation.decoding import prompt_ids
 from abrazo.heads.base import IGNORED_LABEL
@@ -25,7 +25,12 @@ from abrazo.metrics.perplexity import PerplexityMetrics
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
 from abrazo.tasks.columns import find_column, text_of
-from abrazo.tasks.conversations import Message, messages_of
+from abrazo.tasks.conversations import (
+    Message,
+    in_template,
+    learned_conversation,
+    messages_of,
+)
 from abrazo.tasks.token_rows import token_columns
 from abrazo.tasks.written import (
     WRITTEN,
@@ -34,7 +39,6 @@ from abrazo.tasks.written import (
     counts_of,
     scored_tokens,
 )
-from abrazo.tokenization.encoding import BatchEncoding
 from abrazo.tokenization.tokenizer import Tokenizer
 
 TEXT_COLUMNS = ("text", "content", "sentence", "document", "story", "poem")
@@ -224,7 +228,7 @@ class TextGeneration(Task):
         settings = self.settings
         if settings.messages_column is not None:
             return [
-                _conversation(row, settings.messages_column, number, tokenizer, origin)
+                learned_conversation(row, settings.messages_column, number, tokenizer, origin)
                 for row, number in zip(rows, numbers, strict=True)
             ]
         pairs = list(zip(rows, numbers, strict=True))
@@ -301,7 +305,7 @@ class TextGeneration(Task):
             column = self.prompt_column(row)
             if self.messages_column in row and column not in row:
                 given = messages_of(row, self.messages_column, number, origin, tokenizer)
-                chat = _in_template(given, tokenizer, origin(number), add_generation_prompt=True)
+                chat = in_template(given, tokenizer, origin(number), add_generation_prompt=True)
                 ids = np.array(chat["input_ids"], np.int32)
             else:
                 given = text_of(row, column, number, origin)
@@ -415,42 +419,3 @@ def _read_tokens(row: Mapping[str, Any], number: int, origin: Callable[[int], st
     columns = token_columns(row, number, origin)
     ids = columns["input_ids"]
     return Features(ids, None, columns.get("labels", ids), number)
-
-
-def _conversation(
-    row: Mapping[str, Any],
-    column: str,
-    number: int,
-    tokenizer: Tokenizer,
-    origin: Callable[[int], str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids of a conversation, and its labels: what the assistant says.
-
-    Raises:
-        DataError: It is none, or the assistant says nothing in it.
-    """
-    messages = messages_of(row, column, number, origin, tokenizer)
-    chat = _in_template(messages, tokenizer, origin(number), return_assistant_tokens_mask=True)
-    ids = np.array(chat["input_ids"], dtype=np.int32)
-    is_said = np.array(chat["assistant_masks"], dtype=bool)
-    if not is_said.any():
-        raise DataError(
-            f"{origin(number)}: the assistant says nothing, so there is nothing to learn. Leave "
-            "the row out."
-        )
-    return ids, np.where(is_said, ids, IGNORED_LABEL)
-
-
-def _in_template(
-    messages: Sequence[Message], tokenizer: Tokenizer, where: str, **options: Any
-) -> BatchEncoding:
-    """Return a conversation as the model reads it.
-
-    Raises:
-        DataError: The template cannot take it; the row is named.
-    """
-    try:
-        chat: BatchEncoding = tokenizer.apply_chat_template(messages, **options)
-    except TokenizerError as error:
-        raise DataError(f"{where}: {error}") from error
-    return chat
