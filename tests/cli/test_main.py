@@ -1,7 +1,5 @@
-import os
 import subprocess
 import sys
-import time
 import warnings
 
 import pytest
@@ -108,10 +106,11 @@ def test_a_reader_that_goes_away_is_no_error(model, tmp_path):
     assert done.stderr == "code 141\n"
 
 
-def test_help_answers_in_a_blink():
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        subprocess.run([*ABRAZO, "--help"], check=True, stdout=subprocess.DEVNULL, env=os.environ)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.4
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from abrazo.cli.main import main; main(['--help']);"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    heavy = {"torch", "numpy", "pyarrow", "tokenizers", "jinja2", "matplotlib"}
+    assert not heavy & set(done.stderr.split())
