@@ -120,6 +120,38 @@ def test_very_different_lengths_are_not_padded_to_one_another() -> None:
     assert [group.length for group in groups] == [4, 500]
 
 
+def test_training_in_bf16_sees_few_lengths_of_groups_that_are_at_most_an_eighth_longer() -> None:
+    lengths = list(range(64, 385))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        groups = [Layout([length, 400]).groups[0] for length in lengths]
+        with torch.no_grad():
+            assert [group.length for group in Layout([150, 400]).groups] == [150, 400]
+        assert [group.length for group in Layout([63, 150]).groups] == [63, 150]
+    assert {group.length for group in groups} == {*range(64, 128, 8), *range(128, 256, 16)} | {
+        *range(256, 385, 32)
+    }
+    for length, group in zip(lengths, groups, strict=True):
+        assert length <= group.length <= length * 9 / 8
+        assert (group.key_bias is None) == (length == group.length)
+
+
+def test_attention_in_longer_groups_is_attention_by_row() -> None:
+    torch.manual_seed(0)
+    attention, lengths = Attention(8, 2, 0.0), [70, 3, 130, 65, 200]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        layout = Layout(lengths)
+        assert any(group.length > max(layout.lengths[group.rows]) for group in layout.groups)
+    hidden = torch.randn(layout.num_tokens, 8)
+    goal = torch.randn(layout.num_tokens, 8)
+    given_in, wanted_in = (hidden.clone().requires_grad_() for _ in range(2))
+    found = attention(given_in, layout)
+    wanted = attend_row_by_row(attention, wanted_in, lengths)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    for output in (found, wanted):
+        (output * goal).sum().backward()
+    torch.testing.assert_close(given_in.grad, wanted_in.grad, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("lengths", [[], [3, 0], [-1]], ids=str)
 def test_rows_without_tokens_are_refused(lengths: list[int]) -> None:
     with pytest.raises(DataError, match="at least one"):

@@ -20,6 +20,11 @@ from abrazo.errors import DataError
 GROUP_COST = 4096
 """Starting a group costs about as much as attention over this many pairs of tokens."""
 
+_SIZES = 8
+"""Lengths of groups between a power of two and the next, where they are rounded up."""
+_SHORT = 64
+"""Shorter rows are few lengths anyway, and are not rounded up."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Group:
@@ -28,7 +33,7 @@ class Group:
     rows: np.ndarray
     """(N,) which rows of the batch these are."""
     length: int
-    """L, the tokens of its longest row."""
+    """L, the tokens of its longest row, or more."""
     start: int | None
     """First token, where the rows follow each other and are equally long: a view will do."""
     take: Tensor | None
@@ -106,9 +111,17 @@ class Layout:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The rows as rectangles, shortest first."""
+        """The rows as rectangles, shortest first.
+
+        In bf16 training on a CPU their lengths are rounded up: oneDNN prepares kernels for the six
+        products of attention over each new shape, and keeps them (0.6 MB each).
+        """
         order = np.argsort(self.lengths, kind="stable")
-        return tuple(self.group(order[a:b]) for a, b in _cut(self.lengths[order]))
+        lengths = self.lengths[order]
+        in_bf16 = self.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if in_bf16 and torch.is_grad_enabled():  # without gradients there is another kernel
+            lengths = np.minimum(_rounded_up(lengths), lengths[-1])
+        return tuple(self.group(order[a:b], int(lengths[b - 1])) for a, b in _cut(lengths))
 
     @cached_property
     def packed_order(self) -> Tensor | None:
@@ -132,10 +145,10 @@ class Layout:
         steps = np.arange(self.num_tokens) - np.repeat(self.offsets[:-1], self.lengths)
         return self._on_device(np.repeat(moved, self.lengths) + steps)
 
-    def group(self, rows: np.ndarray) -> Group:
-        """Put some rows side by side as one rectangle."""
+    def group(self, rows: np.ndarray, length: int | None = None) -> Group:
+        """Put some rows side by side as one rectangle, as long as the longest unless told."""
         lengths = self.lengths[rows]
-        length, starts = int(lengths.max()), self.offsets[rows]
+        length, starts = length or int(lengths.max()), self.offsets[rows]
         is_uniform = int(lengths.min()) == length
         if is_uniform and bool((np.diff(starts) == length).all()):
             return Group(rows, length, int(starts[0]), None, None, None, None)
@@ -158,6 +171,14 @@ class Layout:
 
     def _on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
+
+
+def _rounded_up(lengths: np.ndarray) -> np.ndarray:
+    """Return lengths of which there are eight between a power of two and the next."""
+    power = 1 << np.floor(np.log2(lengths)).astype(np.int64)
+    step = np.where(lengths < _SHORT, 1, np.maximum(power // _SIZES, 1))
+    rounded: np.ndarray = -(-lengths // step) * step
+    return rounded
 
 
 def _cut(lengths: np.ndarray) -> list[tuple[int, int]]:
