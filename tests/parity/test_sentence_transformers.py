@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from abrazo.heads.similarity import ProjectionPlan
+from abrazo.heads.similarity import PairObjective, ProjectionPlan
 from abrazo.models.bert import BertModel
 from abrazo.models.sentence import SentenceModel
 from abrazo.models.sentence_files import SentenceRecipe
@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     theirs = pytest.importorskip("sentence_transformers")
     modules = pytest.importorskip("sentence_transformers.models")
+    losses = pytest.importorskip("sentence_transformers.losses")
 
 TEXTS = ["the film is good", "a very dull story .", "这部电影很好", "", "good " * 80]
 POOLINGS = {
@@ -102,3 +103,22 @@ def test_similarities_are_equal(metric, tmp_path):
     expected = other.similarity(vectors[:3], vectors).numpy()
     found = model.similarity(TEXTS[:3], TEXTS[:4], precision="fp32")
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "scores", [torch.arange(9.0), torch.tensor([0.0, 1, 1, 0, 0.5, 0.5, 1, 0, 1])]
+)
+def test_cosent_and_its_gradient_are_those_of_the_library(scores):
+    torch.manual_seed(0)
+    ours = torch.randn(9, 2, 8, requires_grad=True)
+    other = ours.detach().clone().requires_grad_()
+    found = PairObjective("cosent", temperature=1 / 20)(ours, scores[:, None]).mean
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = losses.CoSENTLoss(None).compute_loss_from_embeddings(
+            [other[:, 0], other[:, 1]], scores
+        )
+    torch.testing.assert_close(found, wanted)
+    found.backward()
+    wanted.backward()
+    torch.testing.assert_close(ours.grad, other.grad)
