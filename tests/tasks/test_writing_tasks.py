@@ -16,6 +16,7 @@ from abrazo.inference.generating import engine_for
 from abrazo.tasks.auto import learn_task, task_type
 from abrazo.tasks.base import Task
 from abrazo.tasks.pieces import cut_in_pieces, join_pieces
+from abrazo.tasks.text_to_text import TextToTextSettings
 from helpers.tiny import tiny_folder, tiny_tokenizer
 from helpers.writers import CLS, SEP, tiny_bart, tiny_llama
 
@@ -121,6 +122,21 @@ def test_bert_learns_to_go_on_and_to_end(tmp_path: Path) -> None:
     go_on = az.pipeline("text-generation", tmp_path / "model", precision="fp32")
     assert go_on("the plot")["generated_text"] == text
     assert "the plot" + "".join(az.stream(writer, "the plot")) == text
+
+
+def test_texts_are_as_long_as_the_decoder_reads_unless_a_limit_is_named() -> None:
+    model = tiny_bart()
+    tokenizer = model.tokenizer
+
+    def limit(**settings: Any) -> int | None:
+        task = task_type("translation").of_model(model, TextToTextSettings(generation=settings))
+        return task.generation_config(tokenizer).max_new_tokens
+
+    assert limit() is None  # the model names one
+    model.generation_config = az.GenerationConfig()
+    assert limit() == 63
+    assert limit(max_new_tokens=5) == 5
+    assert limit(max_length=9) is None
 
 
 def test_several_texts_are_a_list() -> None:

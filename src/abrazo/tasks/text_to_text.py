@@ -42,6 +42,10 @@ SOURCE_COLUMNS = ("source", "input", "text", "src", "document", "article", "ques
 TARGET_COLUMNS = ("target", "output", "tgt", "summary", "translation", "response", "answer")
 REFERENCES_COLUMNS = ("references", "all_references", "all_targets")
 
+MOST_NEW_TOKENS = 200
+"""The most tokens of a text to be written where neither the task nor the model names a limit."""
+_LIMITS = {"max_new_tokens", "max_length"}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextToTextSettings(TaskSettings):
@@ -118,6 +122,7 @@ class TextToText(Task):
         self.settings = settings
         self._config: Seq2SeqConfig | None = None
         self._most_written: int | None = None
+        self._usual_limit: int | None = None
 
     @property
     def label_column(self) -> str:
@@ -157,6 +162,10 @@ class TextToText(Task):
             )
         self.settings = self.settings.replace(max_target_length=wanted or limit)
         self._config, self._most_written = model.config, limit
+        of_model = model.generation_config.set_fields()
+        self._usual_limit = None
+        if not of_model.keys() & _LIMITS:
+            self._usual_limit = min(MOST_NEW_TOKENS, wanted or limit, limit - 1)
 
     def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
         """Return the options that go before the model's own, and the language to write in.
@@ -172,6 +181,8 @@ class TextToText(Task):
             starts_with_it = languages.place == "after" and self._config.STARTS_WITH_LAST
             name = "decoder_start_token_id" if starts_with_it else "forced_bos_token_id"
             options.setdefault(name, tokenizer.get_lang_id(language))
+        if self._usual_limit is not None and not options.keys() & _LIMITS:
+            options["max_new_tokens"] = self._usual_limit
         self._require_writable(options)
         return GenerationConfig(**options)
 
