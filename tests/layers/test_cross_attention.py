@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from abrazo.errors import DataError
 from abrazo.layers.cross_attention import CrossAttention, Pairing, ReadSources
-from abrazo.layers.layout import GROUP_COST, Layout
+from abrazo.layers.layout import TRAINING_GROUP_COST, Layout
 
 LENGTHS = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 90)), min_size=1, max_size=12)
 
@@ -51,7 +51,7 @@ def test_groups_hold_every_row_once_and_little_padding(lengths: list[tuple[int, 
     for target, source in pairing.groups:
         assert target.rows.tolist() == source.rows.tolist()
         needed = (targets[target.rows] * sources[source.rows]).sum()
-        assert target.num_rows * target.length * source.length - needed <= GROUP_COST
+        assert target.num_rows * target.length * source.length - needed <= TRAINING_GROUP_COST
 
 
 def test_gradients_of_groups_are_those_of_rows_alone() -> None:

@@ -123,10 +123,10 @@ def test_very_different_lengths_are_not_padded_to_one_another() -> None:
 def test_training_in_bf16_sees_few_lengths_of_groups_that_are_at_most_an_eighth_longer() -> None:
     lengths = list(range(64, 385))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        groups = [Layout([length, 400]).groups[0] for length in lengths]
+        groups = [Layout([*[length] * 4, 400]).groups[0] for length in lengths]
         with torch.no_grad():
             assert [group.length for group in Layout([150, 400]).groups] == [150, 400]
-        assert [group.length for group in Layout([63, 150]).groups] == [63, 150]
+        assert [group.length for group in Layout([*[63] * 4, 150]).groups] == [63, 150]
     assert {group.length for group in groups} == {*range(64, 128, 8), *range(128, 256, 16)} | {
         *range(256, 385, 32)
     }

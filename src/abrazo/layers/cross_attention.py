@@ -21,7 +21,7 @@ from torch import Tensor
 from abrazo.errors import DataError
 from abrazo.layers.attention import DotProduct, join_groups, leave, spread
 from abrazo.layers.cache import LayerPast
-from abrazo.layers.layout import GROUP_COST, Group, Layout
+from abrazo.layers.layout import Group, Layout, group_cost
 from abrazo.layers.linear import Linear
 
 
@@ -70,13 +70,14 @@ def _cut(targets: np.ndarray, sources: np.ndarray) -> list[tuple[int, int]]:
     than a group of its own.
     """
     cuts: list[tuple[int, int]] = []
+    cost = group_cost()
     last = len(targets)
     needed, long_target, long_source = 0, 0, int(sources[-1])
     for row in range(last - 1, -1, -1):
         target, source = int(targets[row]), int(sources[row])
         needed += target * source
         long_target = max(long_target, target)
-        if (last - row) * long_target * long_source - needed > GROUP_COST:
+        if (last - row) * long_target * long_source - needed > cost:
             cuts.append((row + 1, last))
             last, needed, long_target, long_source = row + 1, target * source, target, source
     cuts.append((0, last))

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from abrazo.errors import DataError
 
-GROUP_COST = 4096
+GROUP_COST = 4_096
 """Starting a group costs about as much as attention over this many pairs of tokens."""
+TRAINING_GROUP_COST = 32_768
+"""The same with gradients, for which there are many more steps to a group."""
 
 _SIZES = 8
 """Lengths of groups between a power of two and the next, where they are rounded up."""
@@ -181,6 +183,11 @@ def _rounded_up(lengths: np.ndarray) -> np.ndarray:
     return rounded
 
 
+def group_cost() -> int:
+    """Return over how many pairs of tokens attention costs as much as starting a group."""
+    return TRAINING_GROUP_COST if torch.is_grad_enabled() else GROUP_COST
+
+
 def _cut(lengths: np.ndarray) -> list[tuple[int, int]]:
     """Cut ascending row lengths into groups, as pairs of first and last row.
 
@@ -189,10 +196,11 @@ def _cut(lengths: np.ndarray) -> list[tuple[int, int]]:
     """
     bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
     cuts: list[tuple[int, int]] = []
+    cost = group_cost()
     last, longest = len(lengths), int(lengths[-1])
     for first, end in zip(bounds[-2::-1], bounds[:0:-1], strict=True):
         length = int(lengths[first])
-        if (end - first) * (longest**2 - length**2) > GROUP_COST:
+        if (end - first) * (longest**2 - length**2) > cost:
             cuts.append((end, last))
             last, longest = end, length
     cuts.append((0, last))
