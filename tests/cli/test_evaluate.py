@@ -3,8 +3,11 @@ import json
 import pytest
 
 from abrazo import Trainer, TrainingArguments, load_model
+from abrazo.data.rows import as_rows
+from abrazo.tasks.auto import learn_task
 from helpers.files import write_lines
 from helpers.tiny import tiny_folder, tiny_rows
+from helpers.training import small_model
 
 
 def test_the_figures_are_those_of_the_trainer(run, model, rows_file, tmp_path):
@@ -31,6 +34,20 @@ def test_a_report_and_the_figures_are_written(run, model, rows_file, tmp_path):
     assert "rows.jsonl, row" in page  # the rows that are surely wrong
     assert "这部电影" in page
     assert (tmp_path / "deep" / "er" / "metrics.json").read_text() == out
+
+
+def test_answers_that_can_never_be_given_are_told(run, tmp_path):
+    answers = [{"text": "lives in paris", "start": 4}]
+    row = {"context": "tom lives in paris", "question": "where?", "answers": answers}
+    model = small_model("question_answering")
+    task = learn_task("question-answering", as_rows([row]), {"max_answer_length": 2})
+    task.prepare_model(model)
+    model.save_pretrained(tmp_path / "model")
+    file = write_lines(tmp_path / "r.jsonl", [row] * 3)
+    code, _, err = run("evaluate", tmp_path / "model", file)
+    assert code == 0
+    assert err.count("3 of 3 answers") == 1
+    assert "Raise it to 3." in err
 
 
 def test_labels_that_look_like_markup_are_shown_as_they_are(run, tmp_path):

@@ -19,6 +19,7 @@ from abrazo.inference.evaluation import evaluate_rows
 from abrazo.inference.pipeline import pipeline
 from abrazo.metrics.answers import answer_f1, exact_match
 from abrazo.tasks.auto import learn_task, task_for_model
+from abrazo.tasks.multi_task import MultiTask
 from abrazo.tasks.question_answering import QuestionAnswering, QuestionAnsweringSettings
 from helpers.tiny import tiny_bert, tiny_tokenizer
 from helpers.training import small_model, small_trainer
@@ -394,28 +395,101 @@ def test_every_row_keeps_a_window():
     assert [feature.row for feature in chosen] == [0, 1, 2]
 
 
-def test_answers_that_no_window_shows_are_told(caplog):
+def remarks_of(task, features):
+    remarks = task.new_remarks()
+    remarks.look_at(features)
+    return remarks.messages(lambda number: f"row {number + 1}")
+
+
+def test_answers_that_no_window_shows_are_told():
     answer = "tom lives in paris " * 10
     task = ready_task(max_length=24)
-    with caplog.at_level(logging.WARNING, "abrazo"):
-        encoded(task, [one_row("a " + answer, answer.strip())])
-    assert "1 of 1 answers, as that of row 1, are in no window as a whole" in caplog.text
+    rows = [one_row("a film", None), one_row("a " + answer, answer.strip())]
+    (message,) = remarks_of(task, encoded(task, rows))
+    assert message.startswith("1 of 1 answers, as that of row 2, are in no window as a whole")
 
 
-def test_answers_that_the_tokenizer_drops_are_told_and_not_learned(caplog):
-    row = one_row("tom\u200b lives", "\u200b")
-    with caplog.at_level(logging.WARNING, "abrazo"):
-        (feature,) = encoded(ready_task(), [row])
+def test_answers_that_the_tokenizer_drops_are_told_and_not_learned():
+    row, task = one_row("tom\u200b lives", "\u200b"), ready_task()
+    (feature,) = encoded(task, [row])
     assert feature.label.tolist() == [-100, -100]
-    assert "1 of 1 answers, as that of row 1, hold nothing that the tokenizer keeps" in caplog.text
+    (message,) = remarks_of(task, [feature])
+    assert message.startswith(
+        "1 of 1 answers, as that of row 1, hold nothing that the tokenizer keeps"
+    )
 
 
-def test_answers_that_are_longer_than_any_given_are_told(caplog):
-    task = ready_task(max_answer_length=2)
+LONG_ANSWERS = (
+    "3 of 8 answers, as that of row 3, have more tokens than `max_answer_length` (2), and will "
+    "never be given as a whole. Raise it to 5."
+)
+
+
+def rows_with_long_answers():
+    """Return eight rows, of which three have answers of three, four and five tokens."""
+    context = "tom lives in paris . the film is good ."
+    rows = [one_row(context, "paris") for _ in range(8)]
+    for place, answer in ((2, "lives in paris"), (4, "tom lives in paris"), (7, context[:-18])):
+        rows[place] = one_row(context, answer.strip())
+    return rows
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 8])
+def test_answers_that_are_longer_than_any_given_are_told_once(rows_at_once):
+    task, rows = ready_task(max_answer_length=2), rows_with_long_answers()
+    remarks = task.new_remarks()
+    for start in range(0, len(rows), rows_at_once):
+        numbers = range(start, min(start + rows_at_once, len(rows)))
+        some = [rows[number] for number in numbers]
+        remarks.look_at(task.encode(some, numbers, tiny_tokenizer(), with_labels=True))
+    assert remarks.messages(lambda number: f"row {number + 1}") == [LONG_ANSWERS]
+
+
+@pytest.mark.parametrize("has_bad_row", [False, True])
+def test_a_run_tells_of_long_answers_once_a_data_set(tmp_path, caplog, monkeypatch, has_bad_row):
+    monkeypatch.setattr("abrazo.training.feeding.READ_AHEAD", 2)
+    monkeypatch.setattr("abrazo.training.preflight._AT_ONCE", 2)
+    rows = rows_with_long_answers()
+    if has_bad_row:  # then those beside it are read one by one
+        rows = [*rows, {**rows[0], "question": " "}]
+    trainer = small_trainer(
+        tmp_path,
+        options={
+            "task": ready_task(rows, max_answer_length=2),
+            "model": small_model(HEAD),
+            "train_dataset": rows,
+            "eval_dataset": rows,
+        },
+        num_train_epochs=2,
+    )
     with caplog.at_level(logging.WARNING, "abrazo"):
-        encoded(task, [one_row("tom lives in paris", "lives in paris")])
-    assert "have more tokens than `max_answer_length` (2)" in caplog.text
-    assert "Raise it to 3" in caplog.text
+        if has_bad_row:
+            with pytest.raises(TrainingError, match="row 9"):
+                trainer.train()
+        else:
+            trainer.train()
+    told = [record.getMessage() for record in caplog.records]
+    assert [message for message in told if "max_answer_length" in message] == [LONG_ANSWERS] * 2
+
+
+def test_an_evaluation_says_what_its_rows_show():
+    rows, model = rows_with_long_answers(), small_model(HEAD)
+    task = ready_task(max_answer_length=2)
+    task.prepare_model(model)
+    found = evaluate_rows(Engine(model), task, as_rows(rows), tiny_tokenizer())
+    assert found.remarks == [LONG_ANSWERS]
+
+
+def test_each_of_several_tasks_says_what_its_own_rows_show():
+    parts = {"long": ready_task(max_answer_length=2), "any": ready_task()}
+    both = MultiTask(parts)
+    rows = [
+        {"task": name, "row": row} for row in rows_with_long_answers() for name in ("any", "long")
+    ]
+    remarks = both.new_remarks()
+    remarks.look_at(encoded(both, rows))
+    (message,) = remarks.messages(lambda number: f"row {number // 2 + 1}")
+    assert message == LONG_ANSWERS
 
 
 def test_questions_that_are_too_long_are_cut_and_told(caplog):

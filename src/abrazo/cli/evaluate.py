@@ -78,6 +78,8 @@ def evaluate(
         print(to_json(figures))
     else:
         show_figures(found, Console())
+    for message in found.remarks:
+        logger.warning("%s", message)
     logger.info("The report is `%s`.", report)
 
 

@@ -14,6 +14,7 @@ from abrazo.data.rows import RowSource
 from abrazo.inference.engine import Engine, LossMeter, Outputs
 from abrazo.metrics.base import Metric, join_padded
 from abrazo.tasks.base import Features, Task
+from abrazo.tasks.remarks import Remarks
 from abrazo.tokenization.tokenizer import Tokenizer
 
 _ENCODED_AT_ONCE = 2_048
@@ -86,6 +87,8 @@ class Evaluation:
     """The labels as the task encodes them, if predictions were to be kept."""
     samples: Sequence[WrittenSample] = ()
     """A few rows from all over the data set, where the model writes texts that are compared."""
+    remarks: Sequence[str] = ()
+    """What the rows show that users should know, such as answers that cannot be given."""
 
     @property
     def rows_per_second(self) -> float:
@@ -120,6 +123,7 @@ def predict_rows(
     *,
     with_labels: bool = False,
     loss: LossMeter | None = None,
+    remarks: Remarks | None = None,
 ) -> Iterator[RowPrediction]:
     """Yield the prediction of each row of a data set, in order.
 
@@ -130,6 +134,7 @@ def predict_rows(
         tokenizer: The model's tokenizer.
         with_labels: Whether each row must have a label.
         loss: Where the loss is added up.
+        remarks: What looks at the labelled rows.
 
     Raises:
         DataError: A row cannot be read; it is named.
@@ -145,6 +150,8 @@ def predict_rows(
                 with_labels=with_labels,
                 origin=rows.origin,
             )
+            if remarks is not None:
+                remarks.look_at(features)
             yield from task.augment(features, seed=0, epoch=0) if with_labels else features
 
     results = engine.run(
@@ -185,8 +192,10 @@ def evaluate_rows(
     counters = task.new_metrics() if metrics is None else metrics
     wrong, samples = _WrongRows(task), _Samples(len(rows))
     kept: list[tuple[np.ndarray, np.ndarray]] = []
-    num_truncated = 0
-    found = predict_rows(engine, task, rows, tokenizer, with_labels=True, loss=loss)
+    num_truncated, remarks = 0, task.new_remarks()
+    found = predict_rows(
+        engine, task, rows, tokenizer, with_labels=True, loss=loss, remarks=remarks
+    )
     for chunk in _batched(found, _COUNTED_AT_ONCE):
         for arrays in task.to_arrays(
             [row.prediction for row in chunk], [row.label for row in chunk]
@@ -209,6 +218,7 @@ def evaluate_rows(
         predictions=join_padded([predictions for predictions, _ in kept]) if kept else None,
         labels=join_padded([labels for _, labels in kept]) if kept else None,
         samples=samples.found,
+        remarks=remarks.messages(rows.origin),
     )
 
 

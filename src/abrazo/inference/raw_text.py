@@ -248,7 +248,7 @@ class RawTextOutput(ModelOutput):
         return features
 
     def _tell(self, features: Sequence[Features]) -> None:
-        """Say what becomes of texts that are longer than the model reads."""
+        """Say what becomes of texts that are longer than the model reads, and what labels show."""
         longest = self._task.settings.max_length
         cut_rows = {feature.row for feature in features if feature.dropped and not feature.window}
         if cut_rows:
@@ -263,6 +263,11 @@ class RawTextOutput(ModelOutput):
                 "lines, one for each stretch of a text; `row_of_line` says which row each is from.",
                 *(len(self), longest, len(features)),
             )
+        if self._with_labels:
+            remarks = self._task.new_remarks()
+            remarks.look_at(features)
+            for message in remarks.messages(self.origin):
+                logger.warning("%s", message)
 
 
 class EncodedTexts(Sequence[dict[str, Tensor]]):

@@ -27,6 +27,7 @@ from abrazo.metrics.base import Metric
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
 from abrazo.models.family import HeadPlan
+from abrazo.tasks.remarks import Remarks
 from abrazo.tasks.windows import Window
 from abrazo.tokenization.rows import EncodedRows
 from abrazo.tokenization.tokenizer import Tokenizer
@@ -446,6 +447,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def new_metrics(self) -> Metric:
         """Return fresh counters of the task's metrics, fed with predictions and labels."""
+
+    def new_remarks(self) -> Remarks:
+        """Return what looks at the features of a data set for things that users should know."""
+        return Remarks()
 
 
 def _join_segments(features: Sequence[Features], lengths: Sequence[int]) -> Tensor | None:

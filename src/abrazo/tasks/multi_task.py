@@ -19,6 +19,7 @@ from abrazo.metrics.parts import PartMetrics
 from abrazo.models.base import PretrainedModel
 from abrazo.models.multi_task import MULTI_TASK, MultiTaskModel
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.remarks import Remarks
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -149,9 +150,7 @@ class MultiTask(Task):
 
     def collate(self, features: Sequence[Features]) -> PackedBatch:
         """Pack the features of each task, and join them to one batch."""
-        of_task: dict[str, list[Features]] = {}
-        for feature in features:
-            of_task.setdefault(feature.part, []).append(feature)
+        of_task = _by_part(features)
         return join_parts({name: self.part(name).collate(some) for name, some in of_task.items()})
 
     # What only a part can say ----------------------------------------------------------------
@@ -173,6 +172,32 @@ class MultiTask(Task):
     def new_metrics(self) -> Metric:
         """Return the metrics of all tasks, each figure behind the name of its task."""
         return PartMetrics({name: part.new_metrics() for name, part in self.parts.items()})
+
+    def new_remarks(self) -> Remarks:
+        """Return the remarks of all tasks."""
+        return _PartRemarks({name: part.new_remarks() for name, part in self.parts.items()})
+
+
+class _PartRemarks(Remarks):
+    """Shows each task its own rows."""
+
+    def __init__(self, parts: Mapping[str, Remarks]) -> None:
+        self.parts = parts
+
+    def look_at(self, features: Sequence[Features]) -> None:
+        for name, some in _by_part(features).items():
+            self.parts[name].look_at(some)
+
+    def messages(self, origin: Callable[[int], str]) -> list[str]:
+        return [message for part in self.parts.values() for message in part.messages(origin)]
+
+
+def _by_part(features: Iterable[Features]) -> dict[str, list[Features]]:
+    """Return the features of each task, in order."""
+    of_task: dict[str, list[Features]] = {}
+    for feature in features:
+        of_task.setdefault(feature.part, []).append(feature)
+    return of_task
 
 
 def _places_of_tasks(

@@ -19,10 +19,10 @@ import numpy as np
 from abrazo.data.rows import RowSource
 from abrazo.data.sampling import generator_for
 from abrazo.errors import ConfigError, DataError, TokenizerError, one_of
-from abrazo.heads.base import IGNORED_LABEL
 from abrazo.metrics.answers import AnswerMetrics, exact_match
 from abrazo.metrics.base import Metric
 from abrazo.models.base import PretrainedModel
+from abrazo.tasks.answer_remarks import NO_ANSWER, UNLEARNABLE, AnswerRemarks
 from abrazo.tasks.answer_spans import (
     AnswerPrediction,
     ContextRow,
@@ -43,13 +43,12 @@ from abrazo.tasks.question_rows import (
     has_answer,
     read_questions,
 )
+from abrazo.tasks.remarks import Remarks
 from abrazo.tasks.windows import Window, windows_of
 from abrazo.tokenization.tokenizer import Tokenizer
 from abrazo.tokenization.windows import EncodedWindows
 
 _SCANNED_AT_ONCE = 1_000
-_NO_ANSWER = (0, 0)
-_UNLEARNABLE = (IGNORED_LABEL, IGNORED_LABEL)
 
 logger = logging.getLogger("abrazo")
 
@@ -241,10 +240,7 @@ class QuestionAnswering(Task):
         encoded = self._encode_texts(read, numbers, tokenizer, origin)
         sources = list(_context_rows(read, encoded))
         spans = [self._answer_spans(row, source) for row, source in zip(read, sources, strict=True)]
-        features = list(_features(encoded, sources, spans, numbers))
-        if with_labels:
-            self._tell_unfound(features, read, numbers, origin)
-        return features
+        return list(_features(encoded, sources, spans, numbers))
 
     def _encode_texts(
         self,
@@ -286,44 +282,9 @@ class QuestionAnswering(Task):
         found = [token_span(source.places, answer.start, answer.end) for answer in row.answers]
         return [span for span in found if span is not None]
 
-    def _tell_unfound(
-        self,
-        features: Sequence[Features],
-        rows: Sequence[Question],
-        numbers: Sequence[int],
-        origin: Callable[[int], str],
-    ) -> None:
-        """Say how many answers cannot be learned, or never be given as a whole."""
-        starts: dict[int, int] = {}
-        lengths: dict[int, int] = {}
-        for feature in features:
-            start, end = feature.label.tolist()
-            starts[feature.row] = max(starts.get(feature.row, IGNORED_LABEL), start)
-            lengths[feature.row] = max(lengths.get(feature.row, 0), end - start + 1)
-        wanted = [n for n, row in zip(numbers, rows, strict=True) if row.answers]
-        longest = self.settings.max_answer_length
-        kinds = (
-            (
-                [number for number in wanted if starts[number] == IGNORED_LABEL],
-                "hold nothing that the tokenizer keeps, and are not learned. Remove such rows.",
-            ),
-            (
-                [number for number in wanted if starts[number] == _NO_ANSWER[0]],
-                "are in no window as a whole, and are learned as absent. A greater `stride` or "
-                "`max_length` shows them.",
-            ),
-            (
-                [number for number in wanted if lengths[number] > longest],
-                f"have more tokens than `max_answer_length` ({longest}), and will never be given "
-                f"as a whole. Raise it to {max(lengths.values(), default=0)}.",
-            ),
-        )
-        for found, message in kinds:
-            if found:
-                self._tell_once(
-                    "%d of %d answers, as that of %s, " + message,
-                    *(len(found), len(wanted), origin(found[0])),
-                )
+    def new_remarks(self) -> Remarks:
+        """Return counters of answers that cannot be learned, or never be given as a whole."""
+        return AnswerRemarks(self.settings.max_answer_length)
 
     def _tell_once(self, message: str, *values: object) -> None:
         if message not in self._told:
@@ -454,7 +415,7 @@ def _features(
         of_row, label = spans[row], None
         if of_row is not None:
             is_lost = bool(sources[row].answers) and not of_row
-            found = _UNLEARNABLE if is_lost else _place_in(window, of_row)
+            found = UNLEARNABLE if is_lost else _place_in(window, of_row)
             label = np.asarray(found, dtype=np.int64)
         yield Features(
             encoded.input_ids[part],
@@ -473,7 +434,7 @@ def _place_in(window: Window, spans: Sequence[tuple[int, int]]) -> tuple[int, in
     end = window.start + window.count
     shift = window.first - window.start
     shown = (span for span in spans if window.start <= span[0] and span[1] < end)
-    return next(((first + shift, last + shift) for first, last in shown), _NO_ANSWER)
+    return next(((first + shift, last + shift) for first, last in shown), NO_ANSWER)
 
 
 def _window_of(feature: Features) -> Window:

@@ -101,6 +101,8 @@ class Feeder:
         """Whether the data makes each row when it is asked, perhaps anew each time."""
         self.num_truncated = 0
         """Rows that were cut because they are longer than the model reads, among those encoded."""
+        self.remarks = task.new_remarks()
+        """What else those rows show that users should know."""
         self._kept: dict[int, list[Features]] = {}
         self._kept_tokens = 0
         self._lengths: np.ndarray | None = None
@@ -215,9 +217,11 @@ class Feeder:
         by_row: dict[int, list[Features]] = {number: [] for number in numbers}
         if not numbers:
             return by_row
-        for feature in self.task.encode(
+        found = self.task.encode(
             rows, numbers, self.tokenizer, with_labels=True, origin=self.source.origin
-        ):
+        )
+        self.remarks.look_at(found)
+        for feature in found:
             by_row[feature.row].append(feature)
         for number, features in by_row.items():
             self.num_truncated += any(feature.dropped for feature in features)

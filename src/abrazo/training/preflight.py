@@ -19,6 +19,7 @@ from abrazo.heads.base import IGNORED_LABEL
 from abrazo.models.base import PretrainedModel
 from abrazo.models.multi_task import MultiTaskModel
 from abrazo.tasks.base import Features
+from abrazo.tasks.remarks import Remarks
 from abrazo.training.checkpoint import bytes_needed
 from abrazo.training.tokenised import reading_task
 
@@ -129,6 +130,7 @@ def _training_rows(trainer: "Trainer") -> Iterator[str]:
             feeder.num_truncated,
             len(feeder),
         )
+    _tell(feeder.remarks, feeder.source)
 
 
 def _evaluation_rows(trainer: "Trainer") -> Iterator[str]:
@@ -137,19 +139,28 @@ def _evaluation_rows(trainer: "Trainer") -> Iterator[str]:
         return
 
     task = reading_task(trainer.task, source, trainer.model)
+    remarks = task.new_remarks()
 
     def features_of(numbers: range) -> list[Features]:
-        return task.encode(
+        features = task.encode(
             source.rows(numbers),
             numbers,
             trainer.tokenizer,
             with_labels=True,
             origin=source.origin,
         )
+        remarks.look_at(features)
+        return features
 
     yield from _Checked(trainer, source, trainer.eval_is_computed, features_of).problems(
         "evaluation"
     )
+    _tell(remarks, source)
+
+
+def _tell(remarks: Remarks, source: RowSource) -> None:
+    for message in remarks.messages(source.origin):
+        logger.warning("%s", message)
 
 
 @dataclasses.dataclass

@@ -1,0 +1,26 @@
+"""What the rows of a data set show that their user should know, told once for all of them."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from abrazo.tasks.base import Features
+
+
+class Remarks:
+    """Counts nothing; tasks that have something to say count it as they are shown rows."""
+
+    def look_at(self, features: "Sequence[Features]") -> None:
+        """Look at labelled rows.
+
+        Args:
+            features: All features of some rows; no row is shown twice.
+        """
+
+    def messages(self, origin: Callable[[int], str]) -> list[str]:
+        """Return what is to be said of all rows seen.
+
+        Args:
+            origin: From a row's number to where it came from.
+        """
+        return []
