@@ -12,8 +12,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_translate_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = runpy.run_path(str(EXAMPLES / "translate_from_scratch.py"))["main"]
-    main(output=str(tmp_path / "run"), epochs="0.1")
+    example = runpy.run_path(str(EXAMPLES / "translate_from_scratch.py"))
+    example["SIZES"]["d_model"] = example["SIDE"]["ffn_dim"] = 32
+    example["main"](output=str(tmp_path / "run"), epochs="0.1")
     assert capsys.readouterr().out.count(" -> ") == 5
     assert (tmp_path / "run" / "report.html").exists()
 

@@ -14,6 +14,7 @@ from abrazo.models.family import HeadPlan
 from abrazo.models.own import own_class
 from abrazo.models.sentence_files import MODULES_FILE
 from abrazo.own_code import load_class
+from abrazo.tokenization.tokenizer import Tokenizer
 
 FAMILIES: dict[str, str] = {
     "bert": "abrazo.models.bert",
@@ -210,6 +211,14 @@ class AutoModel:
         """Load as the family's own class does; see `PretrainedModel.from_pretrained`."""
         return load_model(name_or_path, cls.head, **options)
 
+    @classmethod
+    def from_config(
+        cls, config: ModelConfig, *, tokenizer: Tokenizer | None = None
+    ) -> PretrainedModel:
+        """Build the class of the configuration's family; see `PretrainedModel.from_config`."""
+        kind = model_class(config.model_type, cls.head or "")
+        return kind.from_config(config, tokenizer=tokenizer)
+
 
 class AutoModelForSequenceClassification(AutoModel):
     """Any model with a classifier for whole rows."""
@@ -251,7 +260,7 @@ class BertLM(AutoModelForCausalLM):
 
     def __new__(cls, config: ModelConfig) -> PretrainedModel:  # type: ignore[misc]
         """Build a model with new weights."""
-        return model_class(config.model_type, cls.head)(config)
+        return cls.from_config(config)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> PretrainedModel:

@@ -128,7 +128,8 @@ class PretrainedModel(nn.Module):
             if self.source is None:
                 raise TokenizerError(
                     "This model was built from a configuration and has no tokenizer. "
-                    "Set one: `model.tokenizer = BertTokenizer.from_pretrained(...)`."
+                    "Set one: `model.tokenizer = BertTokenizer.from_pretrained(...)`, or build the "
+                    "model with it: `from_config(config, tokenizer=...)`."
                 )
             self._tokenizer = AutoTokenizer.from_pretrained(str(self.source))
         return self._tokenizer
@@ -385,7 +386,25 @@ class PretrainedModel(nn.Module):
         )
         return written
 
-    # Loading and saving -----------------------------------------------------------------
+    # Beginning anew, loading and saving --------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, *, tokenizer: Tokenizer | None = None) -> Self:
+        """Build with new weights, and for a tokenizer where one is given.
+
+        Args:
+            config: The family's configuration.
+            tokenizer: Becomes the model's; the size of the vocabulary and the ids of special tokens
+                are taken from it, whatever the configuration says.
+
+        Raises:
+            ConfigError: The configuration is that of another family, or has no place for an id.
+        """
+        if tokenizer is None:
+            return cls(config)
+        model = cls(config.for_tokenizer(tokenizer))
+        model.tokenizer = tokenizer
+        return model
 
     @classmethod
     def from_pretrained(

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from abrazo.config import Config
 from abrazo.errors import ConfigError, one_of
 from abrazo.heads.sequence import PROBLEM_TYPES
+from abrazo.tokenization.tokenizer import Tokenizer
 
 _MAX_SIZE = 10_000_000
 MAX_LAYERS = 300
@@ -123,6 +124,26 @@ class ModelConfig(Config):
     def with_labels(self, labels: Sequence[str]) -> Self:
         """Return a copy with these labels."""
         return self.replace(id2label=dict(enumerate(labels)))
+
+    def for_tokenizer(self, tokenizer: Tokenizer) -> Self:
+        """Return a copy for the pieces of a tokenizer: how many there are, and the special ids.
+
+        Texts begin and end with `cls_token` and `sep_token` where a tokenizer has no others. What
+        a decoder reads first keeps its role: what pads, begins or ends rows here does so there.
+        """
+        begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+        ids = {
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.cls_token_id if begin is None else begin,
+            "eos_token_id": tokenizer.sep_token_id if end is None else end,
+        }
+        names = {field.name for field in dataclasses.fields(self)}
+        changes = {"vocab_size": len(tokenizer), **ids}
+        start = getattr(self, "decoder_start_token_id", None)
+        roles = [name for name in ids if start is not None and getattr(self, name, None) == start]
+        if roles:
+            changes["decoder_start_token_id"] = ids[roles[0]]
+        return self.replace(**{name: changes[name] for name in names & changes.keys()})
 
     @classmethod
     def from_hf(cls, values: Mapping[str, Any], *, where: str = "config.json") -> Self:

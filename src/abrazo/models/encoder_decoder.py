@@ -31,6 +31,7 @@ from abrazo.models.encoder import EncoderConfig
 from abrazo.models.family import Family, HeadPlan
 from abrazo.models.seq2seq import CrossDecoder, Seq2SeqBackbone, Seq2SeqConfig
 from abrazo.models.seq2seq_model import Seq2SeqModel
+from abrazo.tokenization.tokenizer import Tokenizer
 
 logger = logging.getLogger("abrazo")
 
@@ -88,6 +89,16 @@ class EncoderDecoderConfig(Seq2SeqConfig):
         config = _read_side("decoder", self.decoder, [])
         assert isinstance(config, EncoderConfig)
         return config
+
+    def for_tokenizer(self, tokenizer: Tokenizer) -> Self:
+        """Return a copy whose sides are both for the pieces of a tokenizer."""
+        changed = super().for_tokenizer(tokenizer)
+        start = changed.decoder_start_token_id
+        return changed.replace(
+            encoder=self.encoder_config.for_tokenizer(tokenizer).to_hf(),
+            decoder=self.decoder_config.for_tokenizer(tokenizer).to_hf(),
+            decoder_start_token_id=tokenizer.cls_token_id if start is None else start,
+        )
 
     def _wrong_values(self) -> list[str]:
         problems = super()._wrong_values()

@@ -239,18 +239,14 @@ def _new_model(
     size = SIZES[options.config]
     positions = max(_LEAST_POSITIONS, options.block_size)
     config = BertConfig(
-        vocab_size=len(tokenizer),
         num_hidden_layers=size["num_hidden_layers"],
         hidden_size=size["hidden_size"],
         num_attention_heads=size["num_attention_heads"],
         intermediate_size=4 * size["hidden_size"],
         max_position_embeddings=positions,
-        pad_token_id=tokenizer.pad_token_id or 0,
     )
-    model = MODELS[options.task_type.head_name](config)
     tokenizer.model_max_length = positions
-    model.tokenizer = tokenizer
-    return model
+    return MODELS[options.task_type.head_name].from_config(config, tokenizer=tokenizer)
 
 
 def _tokenizer(
