@@ -290,8 +290,10 @@ class Answering:
         self._tell()
 
     def _part_size(self) -> int:
+        from abrazo.tasks.writing import WritingTask
+
         engine = self.pipeline.engine
-        if not self.pipeline.task.generates:
+        if not isinstance(self.pipeline.task, WritingTask):
             return _ROWS_OF_A_PART
         return _TEXTS_OF_A_PART.get(engine.model.device.type, _TEXTS_OF_A_PART["cpu"])
 

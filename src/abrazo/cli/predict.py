@@ -46,8 +46,10 @@ def predict(
         raise ConfigError(f"`--top-k` must be 0 or more, but is {top_k}.")
 
     def load() -> "Pipeline":
+        from abrazo.tasks.writing import WritingTask
+
         pipeline = load_pipeline(model, columns, inference)
-        if pipeline.task.generates and top_k != 1:
+        if isinstance(pipeline.task, WritingTask) and top_k != 1:
             raise ConfigError(
                 f"The model writes, so `--top-k {top_k}` says nothing. For several texts to each "
                 "row take `abrazo generate` with `--num-return-sequences`."

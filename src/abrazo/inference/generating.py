@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from abrazo.errors import ConfigError
 from abrazo.generation.config import GenerationConfig
@@ -10,20 +10,9 @@ from abrazo.generation.decoding import generate_rows
 from abrazo.inference.engine import Collate, Condense, Engine, LossMeter, Outputs
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Features, Task
-from abrazo.tasks.written import WRITTEN, Request, as_objects
+from abrazo.tasks.writing import WritingTask
+from abrazo.tasks.written import WRITTEN, as_objects
 from abrazo.tokenization.tokenizer import Tokenizer
-
-
-class WritingTask(Protocol):
-    """What the engine asks of such a task."""
-
-    def requests(self, features: Features) -> list[Request]:
-        """Return what is to be written for a row."""
-        ...
-
-    def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
-        """Return the options that go before the model's own."""
-        ...
 
 
 class GeneratingEngine(Engine):
@@ -112,6 +101,6 @@ def engine_for(task: Task, model: PretrainedModel, tokenizer: Tokenizer, **optio
         tokenizer: The model's tokenizer.
         options: As for `Engine`.
     """
-    if task.generates:
-        return GeneratingEngine(task, model, tokenizer, **options)  # type: ignore[arg-type]
+    if isinstance(task, WritingTask):
+        return GeneratingEngine(task, model, tokenizer, **options)
     return Engine(model, **options)

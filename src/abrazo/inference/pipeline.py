@@ -25,6 +25,7 @@ from abrazo.tasks.base import Task, row_name
 from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.tasks.question_answering import QuestionAnswering
 from abrazo.tasks.text_classification import TextClassification
+from abrazo.tasks.writing import WritingTask
 from abrazo.tokenization.tokenizer import Tokenizer
 
 ZERO_SHOT = "zero-shot-classification"
@@ -173,7 +174,7 @@ def pipeline_type(kind: type[Task]) -> type[Pipeline]:
         from abrazo.inference.text_classification import TextClassificationPipeline
 
         return TextClassificationPipeline
-    if kind.generates:
+    if issubclass(kind, WritingTask):
         from abrazo.inference.writing import WritingPipeline
 
         return WritingPipeline

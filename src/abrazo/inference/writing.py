@@ -9,8 +9,7 @@ from abrazo.generation.settling import Plan
 from abrazo.generation.streaming import stream_ids
 from abrazo.inference.generating import GeneratingEngine
 from abrazo.inference.pipeline import Pipeline
-from abrazo.tasks.text_generation import TextGeneration
-from abrazo.tasks.text_to_text import TextToText
+from abrazo.tasks.writing import WritingTask
 
 
 class WritingPipeline(Pipeline):
@@ -90,8 +89,8 @@ class WritingPipeline(Pipeline):
         assert isinstance(self.engine, GeneratingEngine)
         return self.engine
 
-    def _task(self) -> TextToText | TextGeneration:
-        assert isinstance(self.task, TextToText | TextGeneration)
+    def _task(self) -> WritingTask:
+        assert isinstance(self.task, WritingTask)
         return self.task
 
 

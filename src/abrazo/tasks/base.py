@@ -117,8 +117,6 @@ class Task(abc.ABC):
     settings: TaskSettings
     reads_tokens: ClassVar[bool] = False
     """Whether `encode` takes rows with `input_ids` too."""
-    generates: ClassVar[bool] = False
-    """Whether the model writes texts; the task then says which, as `inference.generating` asks."""
     keeps_rows_whole: ClassVar[bool] = False
     """Whether the loss needs all features of a row in one batch."""
     call_arguments: ClassVar[tuple[str, ...]] = ("texts", "text_pairs")

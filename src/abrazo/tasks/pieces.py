@@ -7,7 +7,10 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from abrazo.data.sentences import sentence_spans
+from abrazo.errors import ConfigError
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -50,6 +53,34 @@ def cut_in_pieces(text: str, tokenizer: Tokenizer, max_length: int) -> list[Piec
         if number < len(spans):
             first, room = number, max_length - special - lengths[number]
     return pieces
+
+
+def read_in_pieces(
+    text: str, tokenizer: Tokenizer, max_length: int, prefix: str = ""
+) -> tuple[list[Piece], list[np.ndarray]]:
+    """Cut a text into pieces that a model reads, and encode each of them.
+
+    Args:
+        text: The text.
+        tokenizer: Encodes the pieces.
+        max_length: The most tokens of a piece, special ones included.
+        prefix: What is put before each piece.
+
+    Raises:
+        ConfigError: The prefix leaves no room for a text.
+    """
+    room = max_length
+    if prefix:
+        num_tokens = int(tokenizer.encode_rows([prefix], max_length=None).lengths[0])
+        room -= num_tokens
+        if room <= tokenizer.num_special_tokens_to_add():
+            raise ConfigError(
+                f"`prefix` leaves no room for a text: it has {num_tokens} tokens, and the model "
+                f"reads at most {max_length}."
+            )
+    pieces = cut_in_pieces(text, tokenizer, room)
+    encoded = tokenizer.encode_rows([prefix + p.text for p in pieces], max_length=max_length)
+    return pieces, np.split(encoded.input_ids, encoded.offsets[1:-1])
 
 
 def join_pieces(texts: Sequence[str], pieces: Sequence[Piece]) -> str:

@@ -4,7 +4,6 @@ What is learned: of plain texts every word, of prompts and conversations the ans
 longer than the model reads are learned in blocks, one after the other.
 """
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, DataError
-from abrazo.generation.config import GenerationConfig
 from abrazo.generation.decoding import prompt_ids
 from abrazo.heads.base import IGNORED_LABEL
 from abrazo.heads.causal_lm import next_labels
@@ -23,7 +21,7 @@ from abrazo.layers.packing import PackedBatch
 from abrazo.metrics.base import Metric
 from abrazo.metrics.perplexity import PerplexityMetrics
 from abrazo.models.base import PretrainedModel
-from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.base import Features, TaskSettings, row_name
 from abrazo.tasks.columns import find_column, text_of
 from abrazo.tasks.conversations import (
     Message,
@@ -32,10 +30,12 @@ from abrazo.tasks.conversations import (
     messages_of,
 )
 from abrazo.tasks.token_rows import token_columns
+from abrazo.tasks.writing import WritingSettings, WritingTask
 from abrazo.tasks.written import (
     WRITTEN,
     Request,
     WrittenText,
+    continuation,
     counts_of,
     scored_tokens,
 )
@@ -48,7 +48,7 @@ COMPLETION_COLUMNS = ("completion", "response", "answer", "output", "target")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextGenerationSettings(TaskSettings):
+class TextGenerationSettings(WritingSettings):
     """Which columns are read, and how is written."""
 
     text_column: str | None = None
@@ -63,12 +63,6 @@ class TextGenerationSettings(TaskSettings):
     """Whether a text to learn ends with the token that ends texts."""
     return_full_text: bool = True
     """Whether answers begin with the prompt."""
-    generation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Options of `generate`, such as `max_new_tokens`, that go before the model's own."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        GenerationConfig(**self.generation)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +74,7 @@ class _Prompt:
     tokenizer: Tokenizer
 
 
-class TextGeneration(Task):
+class TextGeneration(WritingTask):
     """Texts to learn, or prompts to go on from."""
 
     name = "text-generation"
@@ -88,8 +82,6 @@ class TextGeneration(Task):
     settings_type: ClassVar[type[TaskSettings]] = TextGenerationSettings
     settings: TextGenerationSettings
     reads_tokens = True
-    generates = True
-    call_arguments: ClassVar[tuple[str, ...]] = ("texts",)
     usual_label_column = "labels"
 
     def __init__(self, settings: TextGenerationSettings) -> None:
@@ -144,17 +136,6 @@ class TextGeneration(Task):
         if wanted is not None and wanted < 2:
             raise ConfigError(f"`max_length` must be at least 2, but is {wanted}.")
         super().fit_length(model)
-
-    def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
-        """Return the options that go before the model's own."""
-        return GenerationConfig(**self.settings.generation)
-
-    def writing(self, **options: Any) -> Self:
-        """Return the task with other options of `generate`."""
-        task = copy.copy(self)
-        merged = {**self.settings.generation, **options}
-        task.settings = self.settings.replace(generation=merged)
-        return task
 
     def prepare_model(self, model: PretrainedModel) -> None:
         """Settle the length of rows, and what ends the texts that will be written."""
@@ -372,7 +353,7 @@ class TextGeneration(Task):
             return sum(counts for output in outputs if (counts := counts_of(output)) is not None)
         prompt: _Prompt = features[0].source
         (writings,) = outputs[0][WRITTEN].tolist()
-        texts = [_continuation(features[0].input_ids, w.ids, prompt.tokenizer) for w in writings]
+        texts = [continuation(features[0].input_ids, w.ids, prompt.tokenizer) for w in writings]
         return WrittenText([self._full(prompt, t) for t in texts], [w.score for w in writings])
 
     def _full(self, prompt: _Prompt, text: str) -> Any:
@@ -388,23 +369,9 @@ class TextGeneration(Task):
         labels = [feature.label for feature in features if feature.label is not None]
         return int(sum((label[1:] != IGNORED_LABEL).sum() for label in labels))
 
-    def answer(self, prediction: WrittenText, *, top_k: int | None = 1) -> Any:
-        """Return `generated_text`, or a list of several."""
-        answers = [{"generated_text": text} for text in prediction.texts]
-        return answers[0] if len(answers) == 1 else answers
-
     def new_metrics(self) -> Metric:
         """Return counters of how well words are foreseen."""
         return PerplexityMetrics()
-
-
-def _continuation(prompt: np.ndarray, new: np.ndarray, tokenizer: Tokenizer) -> str:
-    """Return new tokens as text, with the space that is before the first of them."""
-    before = tokenizer.decode(prompt.tolist(), skip_special_tokens=True)
-    whole = tokenizer.decode([*prompt.tolist(), *new.tolist()], skip_special_tokens=True)
-    if isinstance(whole, str) and isinstance(before, str) and whole.startswith(before):
-        return whole[len(before) :]
-    return str(tokenizer.decode(new.tolist(), skip_special_tokens=True))
 
 
 def _common(first: np.ndarray, second: np.ndarray) -> int:

@@ -4,7 +4,6 @@ Translation and summarisation are this task with other columns and answers. Sour
 the model reads are cut in pieces at the ends of sentences, and what is written for them is joined.
 """
 
-import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -24,9 +23,16 @@ from abrazo.metrics.translation import BleuMetrics, ChrfMetrics
 from abrazo.models.base import PretrainedModel
 from abrazo.models.seq2seq import Seq2SeqConfig
 from abrazo.models.seq2seq_model import Seq2SeqModel
-from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.base import Features, TaskSettings, row_name
 from abrazo.tasks.columns import find_column, text_of, texts_of
-from abrazo.tasks.pieces import Piece, cut_in_pieces
+from abrazo.tasks.pieces import Piece, read_in_pieces
+from abrazo.tasks.writing import (
+    MOST_NEW_TOKENS,
+    WritingSettings,
+    WritingTask,
+    names_limit,
+    require_writable,
+)
 from abrazo.tasks.written import (
     WRITTEN,
     Request,
@@ -42,13 +48,9 @@ SOURCE_COLUMNS = ("source", "input", "text", "src", "document", "article", "ques
 TARGET_COLUMNS = ("target", "output", "tgt", "summary", "translation", "response", "answer")
 REFERENCES_COLUMNS = ("references", "all_references", "all_targets")
 
-MOST_NEW_TOKENS = 200
-"""The most tokens of a text to be written where neither the task nor the model names a limit."""
-_LIMITS = {"max_new_tokens", "max_length"}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextToTextSettings(TaskSettings):
+class TextToTextSettings(WritingSettings):
     """Which columns are read, and how is written."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {
@@ -72,8 +74,6 @@ class TextToTextSettings(TaskSettings):
     """Language of what is written, in models with several."""
     max_target_length: int | None = None
     """The most tokens of a text to learn; None takes what the model can write."""
-    generation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Options of `generate`, such as `num_beams`, that go before the model's own."""
     writes_in_evaluation: bool = True
     """Whether evaluation writes every text, to compare it; else there is only the loss."""
 
@@ -83,7 +83,7 @@ class TextToTextSettings(TaskSettings):
             raise ConfigError(
                 f"`max_target_length` must be at least 2, but is {self.max_target_length}."
             )
-        GenerationConfig(**self.generation)
+        super().__post_init__()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,23 +99,19 @@ class _Source:
     tokenizer: Tokenizer
 
 
-class TextToText(Task):
+class TextToText(WritingTask):
     """A text to another one."""
 
     name = "text2text-generation"
     head_name = "seq2seq_lm"
     settings_type: ClassVar[type[TaskSettings]] = TextToTextSettings
     settings: TextToTextSettings
-    generates = True
-    call_arguments: ClassVar[tuple[str, ...]] = ("texts",)
     source_columns: ClassVar[tuple[str, ...]] = SOURCE_COLUMNS
     """Usual names of the column that is read."""
     target_columns: ClassVar[tuple[str, ...]] = TARGET_COLUMNS
     """Usual names of the column that is to be written."""
     references_columns: ClassVar[tuple[str, ...]] = REFERENCES_COLUMNS
     """Usual names of the column of all that is right."""
-    answer_key: ClassVar[str] = "generated_text"
-    """What a text is called in answers."""
 
     def __init__(self, settings: TextToTextSettings) -> None:
         """Take settings that leave nothing open but lengths."""
@@ -162,16 +158,16 @@ class TextToText(Task):
             )
         self.settings = self.settings.replace(max_target_length=wanted or limit)
         self._config, self._most_written = model.config, limit
-        of_model = model.generation_config.set_fields()
         self._usual_limit = None
-        if not of_model.keys() & _LIMITS:
+        if not names_limit(model.generation_config.set_fields()):
             self._usual_limit = min(MOST_NEW_TOKENS, wanted or limit, limit - 1)
 
     def generation_config(self, tokenizer: Tokenizer) -> GenerationConfig:
         """Return the options that go before the model's own, and the language to write in.
 
         Raises:
-            ConfigError: The model has no such language, or none to choose from.
+            ConfigError: The model has no such language, or none to choose from, or its decoder
+                reads less than is to be written.
         """
         self._set_languages(tokenizer)
         options = dict(self.settings.generation)
@@ -181,28 +177,11 @@ class TextToText(Task):
             starts_with_it = languages.place == "after" and self._config.STARTS_WITH_LAST
             name = "decoder_start_token_id" if starts_with_it else "forced_bos_token_id"
             options.setdefault(name, tokenizer.get_lang_id(language))
-        if self._usual_limit is not None and not options.keys() & _LIMITS:
+        if self._usual_limit is not None and not names_limit(options):
             options["max_new_tokens"] = self._usual_limit
-        self._require_writable(options)
+        if self._most_written is not None:
+            require_writable(options, self._most_written)
         return GenerationConfig(**options)
-
-    def _require_writable(self, options: Mapping[str, Any]) -> None:
-        """Refuse more tokens than the decoder reads, its first one included."""
-        limit = self._most_written
-        for name, first in (("max_new_tokens", 1), ("max_length", 0)):
-            wished = options.get(name)
-            if limit is not None and wished is not None and wished + first > limit:
-                raise ConfigError(
-                    f"`{name}` must be at most {limit - first}, which the model's decoder can "
-                    f"read, but is {wished}."
-                )
-
-    def writing(self, **options: Any) -> Self:
-        """Return the task with other options of `generate`."""
-        task = copy.copy(self)
-        merged = {**self.settings.generation, **options}
-        task.settings = self.settings.replace(generation=merged)
-        return task
 
     # The way of a row ----------------------------------------------------------------------
 
@@ -253,6 +232,12 @@ class TextToText(Task):
             span = slice(offsets[place], offsets[place + 1])
             ids, dropped = encoded.input_ids[span], int(encoded.dropped[place])
             label, cut = labels[place] if labels else (None, 0)
+            pieces = [Piece(sources[place], "")], [ids]
+            if dropped:
+                length = self.settings.max_length
+                assert length is not None
+                pieces = read_in_pieces(sources[place], tokenizer, length, self.settings.prefix)
+            known = references[place] if references else ()
             features.append(
                 Features(
                     ids,
@@ -260,12 +245,7 @@ class TextToText(Task):
                     label,
                     number,
                     dropped + cut,
-                    source=self._remember(
-                        sources[place],
-                        references[place] if references else (),
-                        ids if not dropped else None,
-                        tokenizer,
-                    ),
+                    source=_Source(*pieces, known, tokenizer),
                 )
             )
         return features
@@ -327,33 +307,6 @@ class TextToText(Task):
         ids = np.split(encoded.input_ids, encoded.offsets[1:-1])
         return list(zip(ids, encoded.dropped.tolist(), strict=True))
 
-    def _remember(
-        self,
-        source: str,
-        references: Sequence[str],
-        ids: np.ndarray | None,
-        tokenizer: Tokenizer,
-    ) -> _Source:
-        """Keep what is needed to write, a source that is too long in pieces."""
-        if ids is not None:
-            return _Source([Piece(source, "")], [ids], references, tokenizer)
-        prefix, length = self.settings.prefix, self.settings.max_length
-        assert length is not None
-        room = length
-        if prefix:
-            num_tokens = int(tokenizer.encode_rows([prefix], max_length=None).lengths[0])
-            room -= num_tokens
-            if room <= tokenizer.num_special_tokens_to_add():
-                raise ConfigError(
-                    f"`prefix` leaves no room for a text: it has {num_tokens} tokens, and the "
-                    f"model reads at most {length}."
-                )
-        pieces = cut_in_pieces(source, tokenizer, room)
-        encoded = tokenizer.encode_rows([prefix + p.text for p in pieces], max_length=length)
-        return _Source(
-            pieces, np.split(encoded.input_ids, encoded.offsets[1:-1]), references, tokenizer
-        )
-
     def collate(self, features: Sequence[Features]) -> PackedBatch:
         """Pack both sides, rows with short sources first."""
         ordered = sorted(features, key=lambda feature: len(feature.input_ids))
@@ -409,11 +362,6 @@ class TextToText(Task):
         """Yield texts, as arrays of objects; a label may be a list of texts."""
         if predictions[0].texts:
             yield as_objects([each.texts[0] for each in predictions]), as_objects(labels)
-
-    def answer(self, prediction: WrittenText, *, top_k: int | None = 1) -> Any:
-        """Return the text under the task's key, or a list of several."""
-        answers = [{self.answer_key: text} for text in prediction.texts]
-        return answers[0] if len(answers) == 1 else answers
 
     def new_metrics(self) -> Metric:
         """Return counters of how near texts are to those wished for."""

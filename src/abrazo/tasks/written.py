@@ -66,6 +66,21 @@ def written_text(
     return WrittenText(texts, scores, counts)
 
 
+def continuation(prompt: np.ndarray, new: np.ndarray, tokenizer: Tokenizer) -> str:
+    """Return new tokens as text, with the space that is before the first of them.
+
+    Args:
+        prompt: Ids that the text goes on from.
+        new: Ids that were written.
+        tokenizer: Turns ids into text.
+    """
+    before = tokenizer.decode(prompt.tolist(), skip_special_tokens=True)
+    whole = tokenizer.decode([*prompt.tolist(), *new.tolist()], skip_special_tokens=True)
+    if isinstance(whole, str) and isinstance(before, str) and whole.startswith(before):
+        return whole[len(before) :]
+    return str(tokenizer.decode(new.tolist(), skip_special_tokens=True))
+
+
 def counts_of(output: Mapping[str, Any]) -> np.ndarray | None:
     """Return `COUNTS` of what a head said of a row's own words, None where they are not known."""
     if "loss" not in output:
