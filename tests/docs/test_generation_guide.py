@@ -61,6 +61,7 @@ def test_the_commands_of_the_guide_run(folder, tmp_path, monkeypatch, capsys):
         Path(name).write_text("the film\nthe plot\n")
     Path("questions.jsonl").write_text('{"question": "who lives in paris ?"}\n')
     Path("texts.csv").write_text("source,id\na good film,1\n")
+    Path("pairs.csv").write_text("source,target\na good film,my film\n")
     for line in commands("docs/generation.md"):
         before, _, words = line.rpartition("abrazo ")
         if before:  # cat FILE |
@@ -70,6 +71,7 @@ def test_the_commands_of_the_guide_run(folder, tmp_path, monkeypatch, capsys):
     assert len(Path("written.txt").read_text().splitlines()) == 2
     assert "predicted_generated_text" in Path("answers.jsonl").read_text()
     assert "predicted_translation_text" in Path("translated.csv").read_text()
+    assert '<td class="text">my film</td>' in Path("evaluation/report.html").read_text()
     assert not list(tmp_path.glob("*.progress"))
 
 

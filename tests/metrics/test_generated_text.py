@@ -222,3 +222,12 @@ def test_what_is_no_text_is_refused(kind):
 def test_an_unknown_way_to_cut_words_names_the_nearest():
     with pytest.raises(ConfigError, match="Did you mean `char`"):
         BleuMetrics("chars")
+
+
+@pytest.mark.parametrize("metric", [ChrfMetrics(), RougeMetrics(), ExactMatchMetrics()])
+def test_a_single_row_has_the_score_that_it_has_alone(metric):
+    given, right = "the cat sat", ["a dog", "the cat sat on the mat"]
+    counted(metric, [given], [right])
+    assert metric.score(given, right) == metric.compute()[metric.row_figure]
+    assert metric.score(right[0], right) > metric.score(given, right)
+    assert metric.sums[0] == 1  # asking counts no row

@@ -12,6 +12,7 @@ from abrazo.metrics import ClassificationMetrics, MultiLabelMetrics
 from abrazo.training.report import (
     Mistake,
     RunReport,
+    Sample,
     SplitSummary,
     render_report,
     write_report,
@@ -101,6 +102,7 @@ def test_a_report_is_one_file_that_asks_for_nothing(tmp_path):
 
 def test_what_data_says_stays_text():
     labels = [ATTACK, "$\\frac{$"]
+    texts = [Sample(text=ATTACK, right=ATTACK, written=ATTACK, score=0.5, origin=ATTACK)]
     page = render_report(
         full_report(
             labels,
@@ -114,6 +116,9 @@ def test_what_data_says_stays_text():
             mistakes=[
                 Mistake(text=ATTACK, label=ATTACK, predicted=ATTACK, score=1.0, origin=ATTACK)
             ],
+            samples=texts,
+            unlike=texts,
+            unlike_by=ATTACK,
             data=[
                 SplitSummary(name=ATTACK, rows=1, label_counts={ATTACK: 1}, token_lengths={1: 1})
             ],
@@ -186,6 +191,16 @@ def test_mistakes_come_the_most_confident_first():
     ]
     page = render_report(run_report(mistakes=mistakes))
     assert re.findall(r"text (0\.\d)", page) == ["0.9", "0.7", "0.6"]
+
+
+def test_written_texts_have_a_figure_and_a_place_where_they_are_unlike():
+    texts = [Sample(text="read", right="wished", written="got", score=1.25, origin="a.csv, row 2")]
+    plain = render_report(run_report(samples=texts))
+    assert all(word in plain for word in ("read", "wished", "got"))
+    assert "row 2" not in plain
+    page = render_report(run_report(unlike=texts, unlike_by="chrf"))
+    assert '<td class="number">1.2500</td><td class="origin">a.csv, row 2</td>' in page
+    assert "<h2>Written</h2>" not in page
 
 
 def test_the_pairs_most_often_confused_are_named():

@@ -1,5 +1,6 @@
 """`abrazo evaluate`: a model on labelled rows, its figures and a report."""
 
+import dataclasses
 import datetime
 import json
 import logging
@@ -16,12 +17,14 @@ from rich.text import Text
 
 from abrazo import __version__
 from abrazo.cli.loading import Columns, Format, InferenceOptions, load_pipeline
-from abrazo.cli.options import with_options
+from abrazo.cli.options import option_name
+from abrazo.cli.writing import with_generation, writing_command
 from abrazo.data.loading import read_table
 from abrazo.data.readers.formats import ReadOptions
 from abrazo.data.rows import RowSource
 from abrazo.data.squad import flat_questions
-from abrazo.errors import DataError, did_you_mean
+from abrazo.errors import ConfigError, DataError, did_you_mean
+from abrazo.generation.config import GenerationConfig
 
 if TYPE_CHECKING:
     from abrazo.inference.evaluation import Evaluation
@@ -42,14 +45,19 @@ def evaluate(
     report: Annotated[str, Parameter(alias="-o")] = "evaluation/report.html",
     input_format: Format | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    src_lang: str | None = None,
+    tgt_lang: str | None = None,
+    prefix: str | None = None,
     columns: Columns,
+    generation: GenerationConfig,
     inference: InferenceOptions,
     read: ReadOptions,
 ) -> None:
     """Measure a model on labelled rows.
 
     Prints the figures, for each class too, and writes a report with the confusion matrix and the
-    rows that are most surely wrong. The figures are in `metrics.json` beside the report.
+    rows that are most surely wrong, or with texts that the model wrote and those least like what
+    was wished for. The figures are in `metrics.json` beside the report.
 
     Args:
         model: A folder, also of a training run, a name, or a repository.
@@ -58,7 +66,11 @@ def evaluate(
         report: Where the report goes.
         input_format: Where the file's name does not show it; `-` holds JSON lines unless given.
         as_json: Print the figures as JSON.
+        src_lang: The language of the texts, in models that write in several.
+        tgt_lang: The language to write in, in models with several.
+        prefix: What is put before each text that is read; the model's own unless given.
         columns: Columns of the file.
+        generation: How is written where texts are compared; what is left out is the model's own.
         inference: How to compute.
         read: How to read the file.
     """
@@ -67,7 +79,10 @@ def evaluate(
     started = datetime.datetime.now().astimezone()
     rows = flat_questions(read_table(file, format=input_format, options=read))
     _require_references(columns.references_column, rows.column_names)
-    pipeline = load_pipeline(model, columns, inference)
+    languages = {"source_language": src_lang, "target_language": tgt_lang, "prefix": prefix}
+    pipeline = load_pipeline(model, columns, inference, settings=languages)
+    if generation.set_fields():
+        pipeline = _writing(pipeline, generation)
     found = evaluate_rows(pipeline.engine, pipeline.task, rows, pipeline.tokenizer)
     figures = figures_of(found)
     title = f"{model} on {file}"
@@ -83,7 +98,27 @@ def evaluate(
     logger.info("The report is `%s`.", report)
 
 
-command = with_options(evaluate)
+command = writing_command(evaluate, [field.name for field in dataclasses.fields(Columns)])
+
+
+def _writing(pipeline: "Pipeline", generation: GenerationConfig) -> "Pipeline":
+    """Return a pipeline whose texts are written with options of `generate`.
+
+    Raises:
+        ConfigError: Evaluation writes no texts, or options contradict each other or the model.
+    """
+    from abrazo.inference.writing import WritingPipeline
+    from abrazo.tasks.writing import WritingTask
+
+    task = pipeline.task
+    writes = isinstance(task, WritingTask) and task.writes_in_evaluation
+    if not writes or not isinstance(pipeline, WritingPipeline):
+        listed = ", ".join(f"`{option_name(name)}`" for name in generation.set_fields())
+        raise ConfigError(
+            f"Options of writing ({listed}) say nothing here: no texts are written to evaluate "
+            f"the model's task, {task.name!r}. Leave them out."
+        )
+    return with_generation(pipeline, generation)
 
 
 def _require_references(column: str | None, there: Sequence[str]) -> None:
@@ -142,11 +177,12 @@ def report_of(
     started: datetime.datetime,
 ) -> "RunReport":
     """Return the report of an evaluation."""
-    from abrazo.training.report import Mistake, RunReport, SplitSummary
+    from abrazo.training.report import RunReport, SplitSummary
+    from abrazo.training.report_rows import with_rows
 
     task, model = pipeline.task, pipeline.engine.model
     details = _class_details(found)
-    return RunReport(
+    report = RunReport(
         title=title,
         task=task.name,
         model=f"{type(model).__name__} from {model.source}",
@@ -173,17 +209,8 @@ def report_of(
         ],
         metrics=found.metrics,
         details=details,
-        mistakes=[
-            Mistake(
-                text=_text_of(rows.rows([wrong.number])[0], task.settings.to_dict()),
-                label=wrong.label,
-                predicted=wrong.predicted,
-                score=wrong.score,
-                origin=rows.origin(wrong.number),
-            )
-            for wrong in found.wrong
-        ],
     )
+    return with_rows(report, found, rows, task, pipeline.tokenizer)
 
 
 def write_evaluation(path: Path, report: "RunReport", figures: Mapping[str, Any]) -> None:
@@ -223,16 +250,6 @@ def _class_table(details: "ClassificationDetails") -> Table:
 
 def _shown(value: float) -> str:
     return "-" if value != value else f"{value:.4f}"
-
-
-def _text_of(row: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Return the texts of a row, without its label."""
-    texts = [
-        str(row[column])
-        for name, column in settings.items()
-        if name.endswith("_column") and name != "label_column" and column in row
-    ]
-    return " | ".join(texts)
 
 
 def _finite(value: Any) -> Any:

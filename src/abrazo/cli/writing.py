@@ -135,6 +135,19 @@ def load_writer(
             f"The model's task is {pipeline.task.name!r}, which writes no texts. "
             "`abrazo predict` answers with it."
         )
+    return with_generation(pipeline, generation)
+
+
+def with_generation(pipeline: "WritingPipeline", generation: GenerationConfig) -> "WritingPipeline":
+    """Return a pipeline that writes with options of `generate`.
+
+    Args:
+        pipeline: A pipeline that writes.
+        generation: Options that go before the model's own.
+
+    Raises:
+        ConfigError: Options contradict each other or the model.
+    """
     try:
         writer = pipeline.writing(**generation.set_fields())
         writer.plan()

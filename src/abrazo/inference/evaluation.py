@@ -12,7 +12,8 @@ import numpy as np
 
 from abrazo.data.rows import RowSource
 from abrazo.inference.engine import Engine, LossMeter, Outputs
-from abrazo.metrics.base import Metric, join_padded
+from abrazo.metrics.base import Metric, MetricGroup, join_padded
+from abrazo.metrics.generated_text import TextMetric
 from abrazo.tasks.base import Features, Task
 from abrazo.tasks.remarks import Remarks
 from abrazo.tokenization.tokenizer import Tokenizer
@@ -58,9 +59,11 @@ class WrittenSample:
     number: int
     """The row's number in its data set."""
     right: str
-    """The text that was wished for."""
+    """The text that was wished for; several stand one below the other."""
     written: str
     """The model's text."""
+    score: float | None = None
+    """How like they are, by a figure of the metrics."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +90,10 @@ class Evaluation:
     """The labels as the task encodes them, if predictions were to be kept."""
     samples: Sequence[WrittenSample] = ()
     """A few rows from all over the data set, where the model writes texts that are compared."""
+    unlike: Sequence[WrittenSample] = ()
+    """The rows whose texts are least like those wished for, the least first."""
+    unlike_by: str = ""
+    """The figure that says so."""
     remarks: Sequence[str] = ()
     """What the rows show that users should know, such as answers that cannot be given."""
 
@@ -190,7 +197,7 @@ def evaluate_rows(
     """
     started, loss = time.perf_counter(), LossMeter()
     counters = task.new_metrics() if metrics is None else metrics
-    wrong, samples = _WrongRows(task), _Samples(len(rows))
+    wrong, texts = _WrongRows(task), _WrittenTexts(len(rows), _row_metric(counters))
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     num_truncated, remarks = 0, task.new_remarks()
     found = predict_rows(
@@ -201,7 +208,7 @@ def evaluate_rows(
             [row.prediction for row in chunk], [row.label for row in chunk]
         ):
             counters.update(*arrays)
-            samples.look_at(chunk, *arrays)
+            texts.look_at(chunk, *arrays)
             if keep_predictions:
                 kept.append(arrays)
         wrong.look_at(chunk)
@@ -217,7 +224,9 @@ def evaluate_rows(
         precision=engine.precision,
         predictions=join_padded([predictions for predictions, _ in kept]) if kept else None,
         labels=join_padded([labels for _, labels in kept]) if kept else None,
-        samples=samples.found,
+        samples=texts.samples,
+        unlike=texts.unlike(),
+        unlike_by="" if texts.metric is None else texts.metric.row_figure,
         remarks=remarks.messages(rows.origin),
     )
 
@@ -247,12 +256,14 @@ class _WrongRows:
         return [WrongRow(-number, right, said, score) for score, number, right, said in ranked]
 
 
-class _Samples:
-    """Keeps the texts of a few rows, spread over all."""
+class _WrittenTexts:
+    """Keeps texts of a few rows, spread over all, and those least like what was wished for."""
 
-    def __init__(self, num_rows: int) -> None:
+    def __init__(self, num_rows: int, metric: TextMetric | None) -> None:
         self.numbers = set(range(0, num_rows, max(1, num_rows // _NUM_SAMPLES)))
-        self.found: list[WrittenSample] = []
+        self.metric = metric
+        self.samples: list[WrittenSample] = []
+        self.heap: list[tuple[float, int, WrittenSample]] = []
 
     def look_at(
         self, rows: Sequence[RowPrediction], written: np.ndarray, right: np.ndarray
@@ -260,10 +271,33 @@ class _Samples:
         """Look at the arrays that a task made of rows; those that hold no texts tell nothing."""
         if len(written) != len(rows):
             return
-        for row, given, wished in zip(rows, written, right, strict=True):
-            is_wanted = row.number in self.numbers and len(self.found) < _NUM_SAMPLES
-            if is_wanted and isinstance(given, str) and isinstance(wished, str):
-                self.found.append(WrittenSample(row.number, wished, given))
+        for row, given, label in zip(rows, written, right, strict=True):
+            wished = [label] if isinstance(label, str) else label
+            if isinstance(given, str) and (self.metric is not None or wished is not label):
+                self._look_at_row(row.number, given, wished)
+
+    def _look_at_row(self, number: int, given: str, wished: Sequence[str]) -> None:
+        score = None if self.metric is None else self.metric.score(given, wished)
+        sample = WrittenSample(number, "\n".join(wished), given, score)
+        if number in self.numbers and len(self.samples) < _NUM_SAMPLES:
+            self.samples.append(sample)
+        if score is None or given in wished:
+            return
+        entry = (-score, -number, sample)
+        if len(self.heap) < _MOST_WRONG:
+            heapq.heappush(self.heap, entry)
+        else:
+            heapq.heappushpop(self.heap, entry)
+
+    def unlike(self) -> list[WrittenSample]:
+        return [sample for _, _, sample in sorted(self.heap, reverse=True)]
+
+
+def _row_metric(metric: Metric) -> TextMetric | None:
+    """Return the first metric that says how good the text of a single row is, if there is one."""
+    if isinstance(metric, MetricGroup):
+        return next((found for part in metric.metrics if (found := _row_metric(part))), None)
+    return metric if isinstance(metric, TextMetric) and metric.row_figure else None
 
 
 def _batched(items: Iterable[RowPrediction], size: int) -> Iterator[list[RowPrediction]]:

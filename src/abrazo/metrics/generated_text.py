@@ -5,7 +5,7 @@ Shapes: N rows.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class TextMetric(Metric):
 
     sums: FloatArray
     """What all rows add up to; the first entry is their number."""
+    row_figure: ClassVar[str] = ""
+    """The figure that says something of a single row too; empty where all only say it of many."""
 
     def __init__(self, width: int) -> None:
         """Keep the number of rows and `width` sums."""
@@ -31,6 +33,10 @@ class TextMetric(Metric):
     @abstractmethod
     def figures(self, sums: Sequence[float], rows: int) -> dict[str, float]:
         """Return the figures that sums over a number of rows come to."""
+
+    def score(self, given: str, right: Sequence[str]) -> float:
+        """Return `row_figure` of one generated text, compared with one or more right ones."""
+        return self.figures(self.count(given, right), 1)[self.row_figure]
 
     def update(self, predictions: Array, labels: Array) -> None:
         """Count the rows of one batch.
@@ -82,6 +88,8 @@ class TextMetric(Metric):
 
 class ExactMatchMetrics(TextMetric):
     """The share of rows that are exactly right, spaces at both ends aside."""
+
+    row_figure = "exact_match"
 
     def __init__(self) -> None:
         self.better = {"exact_match": "higher"}

@@ -24,6 +24,8 @@ class RougeMetrics(TextMetric):
     differs from `rougeL` where each sentence stands on a line of its own.
     """
 
+    row_figure = "rougeL"
+
     def __init__(self) -> None:
         """Prepare to count.
 

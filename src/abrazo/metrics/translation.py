@@ -116,6 +116,8 @@ class ChrfMetrics(TextMetric):
     It cuts no words, so it is the same for all languages; several right texts count by the nearest.
     """
 
+    row_figure = "chrf"
+
     def __init__(self) -> None:
         self.better = {"chrf": "higher", "chrf++": "higher"}
         self._orders = {"chrf": _CHARACTER_ORDER, "chrf++": _CHARACTER_ORDER + _WORD_ORDER}

@@ -121,6 +121,11 @@ class TextToText(WritingTask):
         self._usual_limit: int | None = None
 
     @property
+    def writes_in_evaluation(self) -> bool:
+        """Whether evaluation writes texts, to compare them with those wished for."""
+        return self.settings.writes_in_evaluation
+
+    @property
     def label_column(self) -> str:
         """The column of the text to be written."""
         return self.settings.target_column or self.target_columns[0]
@@ -211,7 +216,7 @@ class TextToText(WritingTask):
         What is learned from is the first piece of a long source; all pieces are written for.
         """
         self._set_languages(tokenizer)
-        column = self._source_column(rows)
+        column = self.column_read(rows)
         sources = [
             text_of(row, column, number, origin, may_be_empty=False)
             for row, number in zip(rows, numbers, strict=True)
@@ -238,19 +243,12 @@ class TextToText(WritingTask):
                 assert length is not None
                 pieces = read_in_pieces(sources[place], tokenizer, length, self.settings.prefix)
             known = references[place] if references else ()
-            features.append(
-                Features(
-                    ids,
-                    None if segments is None else segments[span],
-                    label,
-                    number,
-                    dropped + cut,
-                    source=_Source(*pieces, known, tokenizer),
-                )
-            )
+            segment = None if segments is None else segments[span]
+            source = _Source(*pieces, known, tokenizer)
+            features.append(Features(ids, segment, label, number, dropped + cut, source=source))
         return features
 
-    def _source_column(self, rows: Sequence[Mapping[str, Any]]) -> str:
+    def column_read(self, rows: Sequence[Mapping[str, Any]]) -> str:
         """Return the column of what is read; by its name where the settings are open."""
         given, columns = self.settings.source_column, list(rows[0]) if rows else []
         found = find_column(columns, None, self.source_columns, "source", is_optional=True)
@@ -330,7 +328,7 @@ class TextToText(WritingTask):
     def requests(self, features: Features) -> list[Request]:
         """Return what is to be written for a row: one text for each piece of its source."""
         source: _Source = features.source
-        if features.label is not None and not self.settings.writes_in_evaluation:
+        if features.label is not None and not self.writes_in_evaluation:
             return []
         return [Request(None, ids) for ids in source.ids]
 
@@ -365,9 +363,7 @@ class TextToText(WritingTask):
 
     def new_metrics(self) -> Metric:
         """Return counters of how near texts are to those wished for."""
-        if not self.settings.writes_in_evaluation:
-            return MetricGroup()
-        return MetricGroup(self._text_metrics())
+        return MetricGroup(self._text_metrics() if self.writes_in_evaluation else ())
 
     def _text_metrics(self) -> list[Metric]:
         return [RougeMetrics(), ChrfMetrics()]

@@ -38,6 +38,11 @@ class WritingTask(Task):
     answer_key: ClassVar[str] = "generated_text"
     """What a text is called in answers."""
 
+    @property
+    def writes_in_evaluation(self) -> bool:
+        """Whether evaluation writes texts, to compare them with those wished for."""
+        return False
+
     @abc.abstractmethod
     def requests(self, features: Features) -> list[Request]:
         """Return what is to be written for a row."""

@@ -69,6 +69,10 @@ class Sample:
     right: str
     """What was wished for."""
     written: str
+    score: float | None = None
+    """How like they are, if that is known."""
+    origin: str = ""
+    """Where the row is from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +99,10 @@ class RunReport:
     """The most confidently wrong rows."""
     samples: Sequence[Sample] = ()
     """Some texts that the model wrote."""
+    unlike: Sequence[Sample] = ()
+    """Texts that are least like those wished for, the least first."""
+    unlike_by: str = ""
+    """The figure of a row that says so."""
     notes: Sequence[str] = ()
     """Warnings and remarks."""
 

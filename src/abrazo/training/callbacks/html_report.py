@@ -14,7 +14,7 @@ from abrazo.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
     from abrazo.inference.evaluation import Evaluation
-    from abrazo.training.report import Mistake, Sample, SplitSummary
+    from abrazo.training.report import SplitSummary
     from abrazo.training.trainer import Trainer
 
 logger = logging.getLogger("abrazo")
@@ -36,29 +36,28 @@ class HtmlReportCallback(Callback):
     def on_train_end(self, trainer: "Trainer") -> None:
         """Write the report."""
         from abrazo.training.report import RunReport, write_report
+        from abrazo.training.report_rows import with_rows
 
-        evaluation = trainer.evaluation_to_show()
+        evaluation, rows = trainer.evaluation_to_show(), trainer.eval_source
         figures = dict(evaluation.metrics) if evaluation else {}
         path = trainer.args.folder / REPORT_FILE
-        write_report(
-            path,
-            RunReport(
-                title=trainer.args.run_name or trainer.args.folder.absolute().name,
-                task=trainer.task.name,
-                model=type(trainer.model).__name__,
-                started=datetime.datetime.fromisoformat(self._started),
-                ended=_now(),
-                settings=trainer.args.to_dict(),
-                environment=_environment(trainer),
-                data=_splits(trainer, evaluation),
-                log=[_numbers(entry) for entry in trainer.state.log_history],
-                metrics={"train_loss": trainer.state.train_loss, **figures},
-                details=_details(evaluation),
-                mistakes=_mistakes(trainer, evaluation),
-                samples=_samples(trainer, evaluation),
-                notes=trainer.notes,
-            ),
+        report = RunReport(
+            title=trainer.args.run_name or trainer.args.folder.absolute().name,
+            task=trainer.task.name,
+            model=type(trainer.model).__name__,
+            started=datetime.datetime.fromisoformat(self._started),
+            ended=_now(),
+            settings=trainer.args.to_dict(),
+            environment=_environment(trainer),
+            data=_splits(trainer, evaluation),
+            log=[_numbers(entry) for entry in trainer.state.log_history],
+            metrics={"train_loss": trainer.state.train_loss, **figures},
+            details=_details(evaluation),
+            notes=trainer.notes,
         )
+        if evaluation is not None and rows is not None:
+            report = with_rows(report, evaluation, rows, trainer.task, trainer.tokenizer)
+        write_report(path, report)
         logger.info("The report of the run is `%s`.", path)
 
     def state_dict(self) -> dict[str, Any]:
@@ -142,59 +141,3 @@ def _splits(trainer: "Trainer", evaluation: "Evaluation | None") -> "list[SplitS
             )
         )
     return splits
-
-
-def _mistakes(trainer: "Trainer", evaluation: "Evaluation | None") -> "list[Mistake]":
-    from abrazo.training.report import Mistake
-
-    source = trainer.eval_source
-    if evaluation is None or source is None:
-        return []
-    return [
-        Mistake(
-            text=_text_of(source.rows([wrong.number])[0], trainer),
-            label=wrong.label,
-            predicted=wrong.predicted,
-            score=wrong.score,
-            origin=source.origin(wrong.number),
-        )
-        for wrong in evaluation.wrong
-    ]
-
-
-def _samples(trainer: "Trainer", evaluation: "Evaluation | None") -> "list[Sample]":
-    from abrazo.training.report import Sample
-
-    source = trainer.eval_source
-    if evaluation is None or source is None:
-        return []
-    return [
-        Sample(
-            text=_source_of(source.rows([sample.number])[0], trainer),
-            right=sample.right,
-            written=sample.written,
-        )
-        for sample in evaluation.samples
-    ]
-
-
-def _source_of(row: Mapping[str, Any], trainer: "Trainer") -> str:
-    """Return what a row gives to read."""
-    column = str(getattr(trainer.task.settings, "source_column", None))
-    return str(row[column]) if column in row else _text_of(row, trainer)
-
-
-def _text_of(row: Mapping[str, Any], trainer: "Trainer") -> str:
-    """Return a row's texts; of tokenised rows, the text that their ids stand for."""
-    if "input_ids" in row:
-        ids = [int(number) for number in _flat(row["input_ids"])]
-        return str(trainer.tokenizer.decode(ids, skip_special_tokens=True))
-    hidden = getattr(trainer.task.settings, "label_column", None)
-    texts = [value for name, value in row.items() if isinstance(value, str) and name != hidden]
-    return " | ".join(texts)
-
-
-def _flat(values: Any) -> list[Any]:
-    import numpy as np
-
-    return list(np.asarray(values).reshape(-1))
