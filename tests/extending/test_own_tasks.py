@@ -284,7 +284,7 @@ def test_a_subclass_of_a_task_serves_by_its_own_ways() -> None:
     assert type(classify).__name__ == "TextClassificationPipeline"
     with pytest.raises(ConfigError, match="trained for the task 'urgency', which is none of"):
         Trainer.from_pretrained("results")
-    with pytest.raises(ConfigError, match=r"trained for 'urgency' .* cannot serve 'text-class"):
+    with pytest.raises(ConfigError, match="trained for 'urgency', so it cannot serve 'text-class"):
         az.pipeline("text-classification", "results")
 
 

@@ -188,12 +188,16 @@ def require_trained_for(kind: type[Task], model: PretrainedModel) -> None:
     Raises:
         ConfigError: It was trained for another, or has another head.
     """
-    trained_for = model.task_settings.get("task")
-    if trained_for not in (None, kind.name) or model.head_name != kind.head_name:
-        training = "" if trained_for is None else f"was trained for {trained_for!r} and "
-        raise ConfigError(
-            f"The model {training}is a {type(model).__name__}, so it cannot serve {kind.name!r}."
-        )
+    trained_for, reasons, remedy = model.task_settings.get("task"), [], ""
+    if trained_for not in (None, kind.name):
+        reasons.append(f"was trained for {trained_for!r}")
+    if model.head_name != kind.head_name:
+        reasons.append(f"is a {type(model).__name__} without the head {kind.head_name!r}")
+        if trained_for == kind.name:  # as its folder has it
+            remedy = f" Load it with that head: `{kind.__name__}.load_model(name)`."
+    if reasons:
+        listed = " and ".join(reasons)
+        raise ConfigError(f"The model {listed}, so it cannot serve {kind.name!r}.{remedy}")
 
 
 def learn_task(
