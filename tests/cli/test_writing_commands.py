@@ -179,6 +179,18 @@ def test_one_prompt_is_written_to_on_the_terminal(name, models, run):
         assert run(*words, "--return-full-text")[1] == f"a good film{wanted}\n"
 
 
+def test_a_model_that_guesses_masked_words_fills_masks(run, tmp_path):
+    model = str(tiny_folder(tmp_path / "gaps", "masked_lm"))
+    (wanted,) = expected("generate", model, ["a good film"])
+    assert len(wanted) > 3
+    for words in (("generate", model), ("generate", model, "--task", "text-generation")):
+        code, out, err = run(*words, "--prompt", "a good film", *SHORT)
+        assert (code, out, err) == (0, f"{wanted}\n", "")
+    file = write_lines(tmp_path / "r.jsonl", [{"text": "a good film"}])
+    code, _, err = run("evaluate", model, file, "--task", "text-generation")
+    assert (code, "it cannot be evaluated on" in err) == (2, True)
+
+
 def test_pieces_are_shown_as_they_are_written(models, run, monkeypatch):
     shown: list[str] = []
 

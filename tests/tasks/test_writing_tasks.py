@@ -124,6 +124,33 @@ def test_bert_learns_to_go_on_and_to_end(tmp_path: Path) -> None:
     assert "the plot" + "".join(az.stream(writer, "the plot")) == text
 
 
+@pytest.mark.parametrize("trained_for", [None, "fill-mask"])
+def test_bert_that_guesses_masked_words_writes_by_filling_masks(
+    trained_for: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tiny_folder(tmp_path / "model", "masked_lm")
+    if trained_for is not None:
+        model = az.load_model(folder)
+        learned("fill-mask", TEXTS, model, mask_probability=0.3)
+        model.save_pretrained(folder)
+    writer = az.BertLM.from_pretrained(folder)
+    ids = writer.tokenizer("the plot", return_tensors="pt")["input_ids"]
+    (written,) = writer.generate(ids, max_new_tokens=5)
+    text = writer.tokenizer.decode(written, skip_special_tokens=True)
+    assert text.startswith("the plot ")
+    for given in (folder, writer):
+        go_on = az.pipeline("text-generation", given, precision="fp32", return_full_text=True)
+        assert type(go_on.engine.model) is az.BertForMaskedLM
+        assert go_on("the plot", max_new_tokens=5) == {"generated_text": text}
+    pieces = go_on.writing(max_new_tokens=5).as_written("the plot")  # type: ignore[attr-defined]
+    assert "the plot" + "".join(pieces) == text
+    assert "train before use" not in caplog.text
+    with pytest.raises(ConfigError, match=r"by filling masks .* cannot be evaluated on 'text-gen"):
+        evaluate_rows(go_on.engine, go_on.task, as_rows(TEXTS), go_on.tokenizer)
+    with pytest.raises(ConfigError, match="needs a model with the head 'causal_lm'"):
+        learned("text-generation", TEXTS, writer)  # which is how training begins
+
+
 def test_texts_are_as_long_as_the_decoder_reads_unless_a_limit_is_named() -> None:
     model = tiny_bart()
     tokenizer = model.tokenizer

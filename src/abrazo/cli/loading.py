@@ -97,10 +97,9 @@ def load_pipeline(
         part=options.part,
     )
     model.to(device)
-    stored = model.task_settings.get("settings", {})
     changes = {**columns.to_dict(), **(settings or {})}
     given = {field: value for field, value in changes.items() if value is not None}
-    known = kind.settings_type.from_dict({**stored, **given})
+    known = kind.settings_type.from_dict({**kind.stored_settings(model), **given})
     return pipeline_type(kind)(
         kind.of_model(model, known),
         model,

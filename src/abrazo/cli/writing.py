@@ -118,7 +118,7 @@ def load_writer(
 
     Args:
         model: A folder, a name, or a repository.
-        task: The task; None takes the model's own.
+        task: The task; None takes the model's own, or text generation where it fills masks.
         columns: Columns of the file.
         generation: Options that go before the model's own.
         inference: How to compute.
@@ -128,8 +128,12 @@ def load_writer(
         ConfigError: The model does not write, or options contradict each other or the model.
     """
     from abrazo.inference.writing import WritingPipeline
+    from abrazo.tasks.masked_lm import MaskedLM
+    from abrazo.tasks.text_generation import TextGeneration
 
     pipeline = load_pipeline(model, columns, inference, task=task, settings=settings)
+    if task is None and isinstance(pipeline.task, MaskedLM):  # which writes by filling masks
+        pipeline = load_pipeline(model, columns, inference, task=TextGeneration, settings=settings)
     if not isinstance(pipeline, WritingPipeline):
         raise ConfigError(
             f"The model's task is {pipeline.task.name!r}, which writes no texts. "

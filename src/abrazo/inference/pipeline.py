@@ -136,7 +136,7 @@ def pipeline(
     """
     kind = None if task == ZERO_SHOT else task_type(task)
     if not isinstance(model, PretrainedModel):
-        load = load_model if kind is None else kind.load_model
+        load = load_model if kind is None else kind.load_to_serve
         model = load(model, model_class=model_class, revision=revision, token=token, part=part)
         model.to(find_device(device))
     elif device is not None:
@@ -186,7 +186,7 @@ def _task_of(kind: type[Task], model: PretrainedModel, changes: Mapping[str, Any
     if not changes:
         return kind.of_model(model)
     changed = kind.settings_type.known_fields(changes)
-    stored = model.task_settings.get("settings", {})
+    stored = kind.stored_settings(model)
     return kind.of_model(model, kind.settings_type.from_dict({**stored, **changed}))
 
 

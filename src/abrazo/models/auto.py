@@ -132,6 +132,31 @@ def load_model(
     return _with_head(models, head).from_pretrained(name_or_path, **options)
 
 
+def load_to_write(name_or_path: str | Path, **options: Any) -> PretrainedModel:
+    """Load a model that writes, in the way that the checkpoint knows.
+
+    One that guesses masked words, and has not learned to read from left to right, fills masks.
+
+    Args:
+        name_or_path: A folder, a built-in name, or a repository.
+        options: As for `load_model`.
+
+    Raises:
+        ConfigError: The family is not known, or has no head that writes.
+        HubError: The name leads to no folder.
+        CheckpointError: The weights are damaged or do not fit; every tensor is listed.
+    """
+    where = {name: options[name] for name in _FINDING if name in options}
+    fields = read_json_object(find_model(str(name_or_path), **where) / CONFIG_FILE)
+    head = AutoModelForCausalLM.head
+    if options.get("model_class") is None and not is_multi_task(fields):
+        given = getattr(options.get("config"), "is_decoder", fields.get("is_decoder"))
+        is_decoder = options.get("is_decoder", given)
+        if not is_decoder and "masked_lm" in _models_of(str(fields.get("model_type"))):
+            head = "masked_lm"
+    return load_model(name_or_path, head, **options)
+
+
 _FINDING = ("revision", "token", "cache_dir", "local_files_only")
 _LOADING = {*_FINDING, "dtype", "device"}
 """Options that leave a model's head as it is in its folder."""
@@ -265,11 +290,7 @@ class BertLM(AutoModelForCausalLM):
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> PretrainedModel:
         """Load the class that the checkpoint is; see `PretrainedModel.from_pretrained`."""
-        where = {name: options[name] for name in _FINDING if name in options}
-        config = options.get("config") or AutoConfig.from_pretrained(name_or_path, **where)
-        if options.get("is_decoder", getattr(config, "is_decoder", False)):
-            return load_model(name_or_path, cls.head, **options)
-        return load_model(name_or_path, "masked_lm", **options)
+        return load_to_write(name_or_path, **options)
 
 
 class AutoModelForNextSentencePrediction(AutoModel):

@@ -177,7 +177,7 @@ def load_with_task(
         model = model.part_for(None) if isinstance(model, MultiTaskModel) else model
         return model, task_type_of(model)
     kind = task_type(task)
-    model = kind.load_model(name, **options)
+    model = kind.load_to_serve(name, **options)
     require_trained_for(kind, model)
     return model, kind
 
@@ -188,6 +188,8 @@ def require_trained_for(kind: type[Task], model: PretrainedModel) -> None:
     Raises:
         ConfigError: It was trained for another, or has another head.
     """
+    if model.head_name in kind.stand_ins:
+        return
     trained_for, reasons, remedy = model.task_settings.get("task"), [], ""
     if trained_for not in (None, kind.name):
         reasons.append(f"was trained for {trained_for!r}")

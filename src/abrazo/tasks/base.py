@@ -110,6 +110,8 @@ class Task(abc.ABC):
     """The name users write, as `text-classification`."""
     head_name: ClassVar[str]
     """The head of a family that learns it."""
+    stand_ins: ClassVar[tuple[str, ...]] = ()
+    """Other heads that can serve the task, without having learned it."""
     head_plan: ClassVar[HeadPlan | None] = None
     """How that head is built, where families do not have it."""
     settings_type: ClassVar[type[TaskSettings]] = TaskSettings
@@ -160,11 +162,10 @@ class Task(abc.ABC):
         Raises:
             ConfigError: The model has another head than the task needs, or the settings are wrong.
         """
-        cls.require_head(model)
+        if model.head_name not in cls.stand_ins:
+            cls.require_head(model)
         if settings is None:
-            is_ours = model.task_settings.get("task") == cls.name
-            stored = model.task_settings.get("settings", {}) if is_ours else {}
-            settings = cls.settings_type.from_dict(stored)
+            settings = cls.settings_type.from_dict(cls.stored_settings(model))
         task = cls(cls.complete(settings, model))
         task.fit_length(model)
         return task
@@ -194,14 +195,22 @@ class Task(abc.ABC):
         return load_model(name_or_path, cls.head_name, plan=cls.head_plan, **options)
 
     @classmethod
+    def load_to_serve(cls, name_or_path: str | Path, **options: Any) -> PretrainedModel:
+        """Load a model to ask it, not to train it; tasks with `stand_ins` may take such a head."""
+        return cls.load_model(name_or_path, **options)
+
+    @classmethod
+    def stored_settings(cls, model: PretrainedModel) -> Mapping[str, Any]:
+        """Return the settings that a model was trained with, if that was for this task."""
+        is_ours = model.task_settings.get("task") == cls.name
+        return model.task_settings.get("settings", {}) if is_ours else {}
+
+    @classmethod
     def known_settings(cls, model: PretrainedModel, columns: Collection[str]) -> dict[str, Any]:
         """Return what a model knows of the task, as far as rows with these columns have it."""
-        stored: Mapping[str, Any] = {}
-        if model.task_settings.get("task") == cls.name:
-            stored = model.task_settings.get("settings", {})
         known = {
             name: value
-            for name, value in stored.items()
+            for name, value in cls.stored_settings(model).items()
             if not name.endswith("_column") or value in columns
         }
         config = model.config

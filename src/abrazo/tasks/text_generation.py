@@ -6,6 +6,7 @@ longer than the model reads are learned in blocks, one after the other.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,15 +21,11 @@ from abrazo.heads.causal_lm import next_labels
 from abrazo.layers.packing import PackedBatch
 from abrazo.metrics.base import Metric
 from abrazo.metrics.perplexity import PerplexityMetrics
+from abrazo.models.auto import load_to_write
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.base import Features, TaskSettings, row_name
 from abrazo.tasks.columns import find_column, text_of
-from abrazo.tasks.conversations import (
-    Message,
-    in_template,
-    learned_conversation,
-    messages_of,
-)
+from abrazo.tasks.conversations import Message, in_template, learned_conversation, messages_of
 from abrazo.tasks.token_rows import token_columns
 from abrazo.tasks.writing import WritingSettings, WritingTask
 from abrazo.tasks.written import (
@@ -79,6 +76,7 @@ class TextGeneration(WritingTask):
 
     name = "text-generation"
     head_name = "causal_lm"
+    stand_ins = ("masked_lm",)
     settings_type: ClassVar[type[TaskSettings]] = TextGenerationSettings
     settings: TextGenerationSettings
     reads_tokens = True
@@ -87,6 +85,12 @@ class TextGeneration(WritingTask):
     def __init__(self, settings: TextGenerationSettings) -> None:
         """Take settings that leave nothing open but `max_length`."""
         self.settings = settings
+        self._fills_masks = False
+
+    @classmethod
+    def load_to_serve(cls, name_or_path: str | Path, **options: Any) -> PretrainedModel:
+        """Load a model that goes on word by word, or that fills masks where it knows no more."""
+        return load_to_write(name_or_path, **options)
 
     @classmethod
     def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
@@ -136,6 +140,7 @@ class TextGeneration(WritingTask):
         if wanted is not None and wanted < 2:
             raise ConfigError(f"`max_length` must be at least 2, but is {wanted}.")
         super().fit_length(model)
+        self._fills_masks = model.head_name in self.stand_ins
 
     def prepare_model(self, model: PretrainedModel) -> None:
         """Settle the length of rows, and what ends the texts that will be written."""
@@ -182,13 +187,18 @@ class TextGeneration(WritingTask):
         """Turn rows into blocks to learn or, without labels, into prompts to go on from.
 
         Raises:
+            ConfigError: Texts are to be scored by a model that fills masks.
             DataError: A text is missing or empty, a conversation is none, or a prompt is longer
                 than the model reads; the row is named.
         """
+        if with_labels and self._fills_masks:
+            raise ConfigError(
+                "The model writes by filling masks and has not learned which word follows, so it "
+                f"cannot be evaluated on {self.name!r}. Evaluate it on 'fill-mask', or train it."
+            )
         if rows and "input_ids" in rows[0]:
-            return [
-                _read_tokens(row, number, origin) for row, number in zip(rows, numbers, strict=True)
-            ]
+            pairs = zip(rows, numbers, strict=True)
+            return [_read_tokens(token_columns(row, n, origin), n) for row, n in pairs]
         if not with_labels:
             return self._prompts(rows, numbers, tokenizer, origin)
         features = []
@@ -381,8 +391,7 @@ def _common(first: np.ndarray, second: np.ndarray) -> int:
     return int(differs.argmax()) if differs.any() else length
 
 
-def _read_tokens(row: Mapping[str, Any], number: int, origin: Callable[[int], str]) -> Features:
-    """Take a row of ids as it is; without labels, all of it is learned."""
-    columns = token_columns(row, number, origin)
+def _read_tokens(columns: Mapping[str, np.ndarray], number: int) -> Features:
+    """Take ids as they are; without labels, all of them are learned."""
     ids = columns["input_ids"]
     return Features(ids, None, columns.get("labels", ids), number)
