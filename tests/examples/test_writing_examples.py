@@ -20,11 +20,14 @@ def test_translate_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_a_summariser_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = runpy.run_path(str(EXAMPLES / "summarize_from_scratch.py"))["main"]
-    main(output=str(tmp_path / "run"))
+    example = runpy.run_path(str(EXAMPLES / "summarize_from_scratch.py"))
+    example["SIZES"]["d_model"] = example["SIDE"]["ffn_dim"] = 32
+    example["main"](out=str(tmp_path / "run"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("ROUGE-L of first sentences: 0.")
     assert lines[1].startswith("ROUGE-L of the model: 0.")
+    example["main"](out=str(tmp_path / "more"), epochs="0.5", start=str(tmp_path / "run" / "best"))
+    assert (tmp_path / "more" / "best").is_dir()
 
 
 def test_gpt_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
