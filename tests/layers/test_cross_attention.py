@@ -51,7 +51,7 @@ def test_groups_hold_every_row_once_and_little_padding(lengths: list[tuple[int, 
     for target, source in pairing.groups:
         assert target.rows.tolist() == source.rows.tolist()
         needed = (targets[target.rows] * sources[source.rows]).sum()
-        assert target.num_rows * target.length * source.length - needed <= TRAINING_GROUP_COST
+        assert target.num_lines * target.length * source.length - needed <= TRAINING_GROUP_COST
 
 
 def test_gradients_of_groups_are_those_of_rows_alone() -> None:

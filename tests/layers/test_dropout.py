@@ -7,7 +7,7 @@ from abrazo.layers.dropout import Dropout, dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_share_and_scale_are_as_asked(probability: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     values = torch.ones(400, 501, dtype=dtype)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from abrazo.errors import DataError
 from abrazo.layers.attention import Attention, spread
-from abrazo.layers.layout import Layout
+from abrazo.layers.layout import Group, Layout
+from abrazo.layers.lines import WIDTH_STEP, fill_lines
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=24)
 FEW = settings(max_examples=25, deadline=None)
@@ -120,36 +121,73 @@ def test_very_different_lengths_are_not_padded_to_one_another() -> None:
     assert [group.length for group in groups] == [4, 500]
 
 
-def test_training_in_bf16_sees_few_lengths_of_groups_that_are_at_most_an_eighth_longer() -> None:
-    lengths = list(range(64, 385))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        groups = [Layout([*[length] * 4, 400]).groups[0] for length in lengths]
-        with torch.no_grad():
-            assert [group.length for group in Layout([150, 400]).groups] == [150, 400]
-        assert [group.length for group in Layout([*[63] * 4, 150]).groups] == [63, 150]
-    assert {group.length for group in groups} == {*range(64, 128, 8), *range(128, 256, 16)} | {
-        *range(256, 385, 32)
-    }
-    for length, group in zip(lengths, groups, strict=True):
-        assert length <= group.length <= length * 9 / 8
-        assert (group.key_bias is None) == (length == group.length)
+@FEW
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=60), st.sampled_from([0, 4_096, 10**9]))
+def test_lines_hold_each_row_once_and_have_few_widths(lengths: list[int], cost: int) -> None:
+    shelves = fill_lines(np.array(lengths), cost)
+    assert sorted(row for shelf in shelves for row in shelf.rows) == list(range(len(lengths)))
+    for shelf in shelves:
+        assert shelf.width % WIDTH_STEP == 0
+        taken = np.zeros(shelf.num_lines * shelf.width, np.int64)
+        for row, start in zip(shelf.rows, shelf.starts, strict=True):
+            taken[start : start + lengths[row]] += 1
+            assert start // shelf.width == (start + lengths[row] - 1) // shelf.width
+        assert taken.max() == 1
+        lines = taken.reshape(shelf.num_lines, shelf.width)
+        assert (np.diff(lines, axis=1) <= 0).all()  # no gaps: padding stands at the ends
+        assert lines[:, 0].all()
+    assert len(shelves) == 1 or cost < 10**9
 
 
-def test_attention_in_longer_groups_is_attention_by_row() -> None:
-    torch.manual_seed(0)
-    attention, lengths = Attention(8, 2, 0.0), [70, 3, 130, 65, 200]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        layout = Layout(lengths)
-        assert any(group.length > max(layout.lengths[group.rows]) for group in layout.groups)
-    hidden = torch.randn(layout.num_tokens, 8)
-    goal = torch.randn(layout.num_tokens, 8)
-    given_in, wanted_in = (hidden.clone().requires_grad_() for _ in range(2))
-    found = attention(given_in, layout)
-    wanted = attend_row_by_row(attention, wanted_in, lengths)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
-    for output in (found, wanted):
-        (output * goal).sum().backward()
-    torch.testing.assert_close(given_in.grad, wanted_in.grad, atol=1e-5, rtol=1e-5)
+def test_short_rows_fill_the_ends_of_long_lines_and_long_ones_get_lines_of_their_own() -> None:
+    shelves = fill_lines(np.array([20, 300, 12, 15]), 4_096)
+    assert [(shelf.width, shelf.num_lines) for shelf in shelves] == [(320, 1), (32, 1)]
+    assert [shelf.rows for shelf in shelves] == [[1, 0], [3, 2]]
+    shelves = fill_lines(np.array([300, *[20] * 40]), 4_096)
+    assert [(shelf.width, shelf.num_lines) for shelf in shelves] == [(320, 1), (32, 39)]
+    assert len(fill_lines(np.array([300, *[20] * 40]), 10**6)) == 1
+
+
+@FEW
+@given(LENGTHS)
+def test_full_groups_hold_each_token_once_and_keep_rows_apart(lengths: list[int]) -> None:
+    layout = Layout(lengths)
+    tokens, parts = torch.arange(layout.num_tokens), []
+    for group in layout.full_groups:
+        lines = spread(tokens[:, None], group)  # (N, L, 1)
+        rows = layout.row_of_token[lines[..., 0]]
+        parts.append(lines.flatten() if group.give_back is None else group_tokens(lines, group))
+        if group.key_bias is None:
+            assert group.start is not None
+            continue
+        size = (group.num_lines, group.length)
+        is_token = torch.zeros(size[0] * size[1], dtype=torch.bool)
+        assert group.give_back is not None
+        is_token[group.give_back] = True
+        is_token = is_token.view(size)
+        seen = (group.key_bias == 0).expand(group.num_lines, 1, group.length, group.length)[:, 0]
+        same = (rows[:, :, None] == rows[:, None, :]) & is_token[:, None, :]
+        assert torch.equal(seen & is_token[:, :, None], same & is_token[:, :, None])
+        assert seen.any(-1).all()  # padding sees something, which gradients need
+    together, order = torch.cat(parts), layout.packed_order_of_full
+    assert torch.equal(together if order is None else together[order], tokens)
+
+
+def group_tokens(lines: Tensor, group: Group) -> Tensor:
+    """The real tokens of lines, (N, L, 1)."""
+    assert group.give_back is not None
+    return lines.flatten()[group.give_back]
+
+
+def test_rows_that_fill_their_lines_are_a_view() -> None:
+    (group,) = Layout([64, 64]).full_groups
+    assert (group.start, group.take, group.key_bias) == (0, None, None)
+
+
+def test_biases_are_converted_once() -> None:
+    (group,) = Layout([7, 9]).full_groups
+    assert group.bias(torch.bfloat16) is group.bias(torch.bfloat16)
+    assert group.bias(torch.float32) is group.key_bias
 
 
 @pytest.mark.parametrize("lengths", [[], [3, 0], [-1]], ids=str)

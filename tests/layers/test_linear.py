@@ -175,6 +175,42 @@ def test_autocast_computes_in_its_own_dtype() -> None:
         assert Linear(4, 4)(torch.randn(2, 4)).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "three dimensions"])
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("given_in", [torch.float32, torch.bfloat16], ids=str)
+def test_product_and_gradients_under_autocast_are_those_of_torch(
+    kind: str, bias: bool, given_in: torch.dtype
+) -> None:
+    layer = Linear(24, 16, bias=bias)
+    given = inputs_of(kind, given_in)
+    results = []
+    for compute in (layer, lambda values: F.linear(values, layer.weight, layer.bias)):
+        layer.zero_grad()
+        values = given.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = compute(values)
+        output.backward(torch.cos(torch.arange(output.numel())).view(output.shape).bfloat16())
+        results.append([output, values.grad, *(weight.grad for weight in layer.parameters())])
+    for found, expected in zip(*results, strict=True):
+        assert found.dtype == expected.dtype
+        torch.testing.assert_close(found, expected, atol=8e-2, rtol=2e-2)
+
+
+def test_gradient_under_autocast_comes_as_the_weight_lies() -> None:
+    layer = Linear(24, 16)
+    for _ in range(2):  # a step that changed the weight is seen by the next product
+        with torch.autocast("cpu", torch.bfloat16):
+            layer(torch.ones(8, 24)).sum().backward()
+        assert layer.weight.grad is not None
+        assert layer.weight.grad.dtype == torch.float32
+        assert layer.weight.grad.is_contiguous()
+        with torch.no_grad():
+            layer.weight.data.fill_(1)
+            layer.bias.zero_()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.ones(1, 24))[0, 0] == 24
+
+
 def test_builds_without_onednn_use_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_onednn", None)
     monkeypatch.setattr(module, "_DTYPES", ())

@@ -53,7 +53,7 @@ def test_pairs_of_tokens_go_to_the_columns_they_stood_in(mask: Tensor) -> None:
     stands = padding.column_of_token.split(padding.layout.lengths.tolist())
     grouped = []
     for group in padding.layout.groups:
-        values = torch.zeros(group.num_rows, 1, group.length, group.length)
+        values = torch.zeros(group.num_lines, 1, group.length, group.length)
         for place, row in enumerate(group.rows.tolist()):
             at = stands[row].float() + 1
             values[place, 0, : len(at), : len(at)] = at[:, None] * 100 + at

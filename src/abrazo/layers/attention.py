@@ -18,8 +18,8 @@ from abrazo.layers.layout import Group, Layout
 from abrazo.layers.linear import Linear
 from abrazo.layers.positions import Guide, PastGuide, rotate
 
-BiasOf = Callable[[int, Tensor, Tensor], Tensor | None]
-"""From the number of a group, its queries and keys, (N, H, L, D), to what its scores get added."""
+BiasOf = Callable[[Group, Tensor, Tensor], Tensor | None]
+"""From a group, its queries and keys, (N, H, L, D), to what its scores get added."""
 
 
 class _Spread(torch.autograd.Function):
@@ -50,10 +50,10 @@ def spread(packed: Tensor, group: Group) -> Tensor:
     """Turn the tokens of a group, out of (T, ...), into (N, L, ...)."""
     if group.take is None:
         assert group.start is not None
-        rectangle = packed.narrow(0, group.start, group.num_rows * group.length)
+        rectangle = packed.narrow(0, group.start, group.num_lines * group.length)
     else:
         rectangle = _Spread.apply(packed, group.take, group.give_back, group.tokens)  # type: ignore[no-untyped-call]
-    rows: Tensor = rectangle.unflatten(0, (group.num_rows, group.length))
+    rows: Tensor = rectangle.unflatten(0, (group.num_lines, group.length))
     return rows
 
 
@@ -286,8 +286,8 @@ class Attention(DotProduct):
     def _bias_of(self, layout: Layout, guide: Guide | None) -> BiasOf:
         """Return what tells the bias of each group in this layer."""
         if guide is None:
-            return lambda number, query, key: layout.groups[number].key_bias
-        return lambda number, query, key: guide.group_bias(number, query.dtype)
+            return lambda group, query, key: group.bias(query.dtype)
+        return lambda group, query, key: guide.group_bias(group, query.dtype)
 
     def _attend_in_groups(
         self, joint: Tensor, layout: Layout, weights: list[Tensor] | None, guide: Guide | None
@@ -297,7 +297,8 @@ class Attention(DotProduct):
         bias_of = self._bias_of(layout, guide)
         is_fused = weights is None and not self.writes_scores
         is_causal = is_fused and guide is not None and guide.sees_all_before()
-        for number, group in enumerate(layout.groups):
+        shares_lines = weights is None and not is_causal and self._fits_lines(guide)
+        for group in layout.full_groups if shares_lines else layout.groups:
             rows = spread(joint, group).transpose(1, 2)  # (N, H + 2K, L, D)
             query, key, value = self._split(rows, 1)
             key, value = self._for_each_query(key, 1), self._for_each_query(value, 1)
@@ -306,9 +307,14 @@ class Attention(DotProduct):
                     query, key, value, is_causal=True, scale=self.scale
                 )
             else:
-                mixed = self.attend(query, key, value, bias_of(number, query, key), weights)
+                mixed = self.attend(query, key, value, bias_of(group, query, key), weights)
             parts.append(leave(mixed, group))
-        return join_groups(parts, layout.packed_order)
+        order = layout.packed_order_of_full if shares_lines else layout.packed_order
+        return join_groups(parts, order)
+
+    def _fits_lines(self, guide: Guide | None) -> bool:
+        """Tell whether scores of rows that share a line need no more than a mask."""
+        return self.fits_packed_kernel and (guide is None or guide.bias is None)
 
     def _split(self, joint: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values of H + 2K heads."""

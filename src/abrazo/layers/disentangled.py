@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from abrazo.layers.attention import Attention, BiasOf
 from abrazo.layers.blocks import PostNormBlock
 from abrazo.layers.dropout import Dropout
-from abrazo.layers.layout import Layout
+from abrazo.layers.layout import Group, Layout
 from abrazo.layers.linear import Linear
 from abrazo.layers.positions import Guide, add
 
@@ -82,8 +82,8 @@ class DisentangledAttention(Attention):
         queries, keys = self._project(guide.vectors)  # (H, D, K) each
         kinds = guide.kinds
 
-        def bias_of(number: int, query: Tensor, key: Tensor) -> Tensor | None:
-            total, length = content(number, query, key), query.shape[2]
+        def bias_of(group: Group, query: Tensor, key: Tensor) -> Tensor | None:
+            total, length = content(group, query, key), query.shape[2]
             between = kinds[:length, :length].expand(*query.shape[:2], length, length)
             if "c2p" in self.terms:
                 scores = (query * self.scale) @ keys  # (N, H, L, K)

@@ -16,41 +16,49 @@ import torch
 from torch import Tensor
 
 from abrazo.errors import DataError
+from abrazo.layers.lines import Shelf, fill_lines
 
 GROUP_COST = 4_096
 """Starting a group costs about as much as attention over this many pairs of tokens."""
 TRAINING_GROUP_COST = 32_768
 """The same with gradients, for which there are many more steps to a group."""
 
-_SIZES = 8
-"""Lengths of groups between a power of two and the next, where they are rounded up."""
-_SHORT = 64
-"""Shorter rows are few lengths anyway, and are not rounded up."""
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Group:
-    """Rows of like length that attention handles as one rectangle."""
+    """Lines of equal length that attention handles as one rectangle."""
 
     rows: np.ndarray
-    """(N,) which rows of the batch these are."""
+    """Which rows of the batch stand in the lines: one in each, or several side by side."""
+    num_lines: int
+    """N."""
     length: int
-    """L, the tokens of its longest row, or more."""
-    start: int | None
-    """First token, where the rows follow each other and are equally long: a view will do."""
-    take: Tensor | None
-    """Otherwise (N * L,) packed positions; pad places repeat the row's first token."""
-    give_back: Tensor | None
+    """L, the tokens of the longest line, or more."""
+    start: int | None = None
+    """First token, where the rows follow each other and fill their lines: a view will do."""
+    take: Tensor | None = None
+    """Otherwise (N * L,) packed positions; pad places repeat a token of their line."""
+    give_back: Tensor | None = None
     """With `take`: (T of the group,) places in the rectangle of the group's real tokens."""
-    tokens: Tensor | None
+    tokens: Tensor | None = None
     """With `take`: (T of the group,) packed positions of the group's real tokens."""
-    key_bias: Tensor | None
-    """(N, 1, 1, L) with 0 at tokens and -inf at padding; None where there is no padding."""
+    key_bias: Tensor | None = None
+    """(N, 1, 1, L) with 0 at tokens and -inf at padding; (N, 1, L, L) with -inf at tokens of other
+    rows too, where rows share a line; None where there are neither."""
+    _biases: dict[torch.dtype, Tensor] = dataclasses.field(default_factory=dict)
 
     @property
-    def num_rows(self) -> int:
-        """N, the number of rows."""
-        return len(self.rows)
+    def shares_lines(self) -> bool:
+        """Whether a line has several rows."""
+        return len(self.rows) > self.num_lines
+
+    def bias(self, dtype: torch.dtype) -> Tensor | None:
+        """Return `key_bias` in a dtype, made once for all layers."""
+        if self.key_bias is None or self.key_bias.dtype == dtype:
+            return self.key_bias
+        if dtype not in self._biases:
+            self._biases[dtype] = self.key_bias.to(dtype)
+        return self._biases[dtype]
 
 
 class Layout:
@@ -113,17 +121,9 @@ class Layout:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The rows as rectangles, shortest first.
-
-        In bf16 training on a CPU their lengths are rounded up: oneDNN prepares kernels for the six
-        products of attention over each new shape, and keeps them (0.6 MB each).
-        """
+        """The rows as rectangles with one row a line, shortest first."""
         order = np.argsort(self.lengths, kind="stable")
-        lengths = self.lengths[order]
-        in_bf16 = self.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        if in_bf16 and torch.is_grad_enabled():  # without gradients there is another kernel
-            lengths = np.minimum(_rounded_up(lengths), lengths[-1])
-        return tuple(self.group(order[a:b], int(lengths[b - 1])) for a, b in _cut(lengths))
+        return tuple(self.group(order[a:b]) for a, b in _cut(self.lengths[order]))
 
     @cached_property
     def packed_order(self) -> Tensor | None:
@@ -131,7 +131,18 @@ class Layout:
 
         None where they are in it already, as in a batch sorted by length.
         """
-        return self.order_after(np.argsort(self.lengths, kind="stable"))
+        return self.order_after(np.concatenate([group.rows for group in self.groups]))
+
+    @cached_property
+    def full_groups(self) -> tuple[Group, ...]:
+        """The rows as rectangles with as many rows a line as there is room for."""
+        shelves = fill_lines(self.lengths, group_cost())
+        return tuple(self._group_of(shelf) for shelf in shelves)
+
+    @cached_property
+    def packed_order_of_full(self) -> Tensor | None:
+        """The same as `packed_order` for the full groups."""
+        return self.order_after(np.concatenate([group.rows for group in self.full_groups]))
 
     def order_after(self, order: np.ndarray) -> Tensor | None:
         """Return (T,) what brings tokens back into packed order, or None where they are in it.
@@ -147,13 +158,13 @@ class Layout:
         steps = np.arange(self.num_tokens) - np.repeat(self.offsets[:-1], self.lengths)
         return self._on_device(np.repeat(moved, self.lengths) + steps)
 
-    def group(self, rows: np.ndarray, length: int | None = None) -> Group:
-        """Put some rows side by side as one rectangle, as long as the longest unless told."""
+    def group(self, rows: np.ndarray) -> Group:
+        """Put some rows side by side as one rectangle, as long as the longest."""
         lengths = self.lengths[rows]
-        length, starts = length or int(lengths.max()), self.offsets[rows]
+        length, starts = int(lengths.max()), self.offsets[rows]
         is_uniform = int(lengths.min()) == length
         if is_uniform and bool((np.diff(starts) == length).all()):
-            return Group(rows, length, int(starts[0]), None, None, None, None)
+            return Group(rows, len(rows), length, int(starts[0]))
         steps = np.arange(length)
         is_token = steps < lengths[:, None]  # (N, L)
         take = np.where(is_token, starts[:, None] + steps, starts[:, None])
@@ -163,6 +174,7 @@ class Layout:
             key_bias = self._on_device(bias[:, None, None, :])
         return Group(
             rows,
+            len(rows),
             length,
             None,
             self._on_device(take.reshape(-1)),
@@ -171,16 +183,52 @@ class Layout:
             key_bias,
         )
 
+    def _group_of(self, shelf: Shelf) -> Group:
+        """Put the rows of a shelf into its lines."""
+        order = np.argsort(shelf.rows)  # tokens are given back as they are packed
+        rows, starts = np.array(shelf.rows)[order], np.array(shelf.starts)[order]
+        lengths, size = self.lengths[rows], (shelf.num_lines, shelf.width)
+        if bool((starts == np.arange(len(rows)) * shelf.width).all()) and bool(
+            (lengths == shelf.width).all() and (np.diff(rows) == 1).all()
+        ):
+            return Group(rows, *size, int(self.offsets[rows[0]]))
+        steps = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        places = np.repeat(starts, lengths) + steps  # where each token stands in the lines
+        tokens = np.repeat(self.offsets[rows], lengths) + steps
+        row_of_place = np.full(size[0] * size[1], -1, np.int32)
+        row_of_place[places] = np.repeat(np.arange(len(rows), dtype=np.int32), lengths)
+        take = np.zeros_like(row_of_place)
+        take[places] = tokens
+        return Group(
+            rows,
+            *size,
+            None,
+            self._on_device(take),
+            self._on_device(places),
+            self._on_device(tokens),
+            self._on_device(
+                _bias_between(row_of_place.reshape(size), is_shared=len(rows) > size[0])
+            ),
+        )
+
     def _on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
 
 
-def _rounded_up(lengths: np.ndarray) -> np.ndarray:
-    """Return lengths of which there are eight between a power of two and the next."""
-    power = 1 << np.floor(np.log2(lengths)).astype(np.int64)
-    step = np.where(lengths < _SHORT, 1, np.maximum(power // _SIZES, 1))
-    rounded: np.ndarray = -(-lengths // step) * step
-    return rounded
+def _bias_between(rows: np.ndarray, *, is_shared: bool) -> np.ndarray:
+    """Return what hides padding and, in lines of several rows, tokens of other rows.
+
+    Args:
+        rows: (N, L) the row of each place, -1 at padding, which follows the rows of its line.
+        is_shared: Whether lines have several rows.
+    """
+    if not is_shared:
+        hidden = (rows < 0)[:, None, None, :]
+    else:
+        last = np.maximum.accumulate(np.where(rows < 0, 0, np.arange(rows.shape[1])), 1)
+        asking = np.take_along_axis(rows, last, 1)  # padding sees what the row before it sees
+        hidden = (asking[:, :, None] != rows[:, None, :])[:, None]
+    return np.where(hidden, np.float32(-np.inf), np.float32(0))
 
 
 def group_cost() -> int:

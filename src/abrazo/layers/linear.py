@@ -79,6 +79,48 @@ class _OneDNNLinear(torch.autograd.Function):
         )
 
 
+class _Bf16Linear(torch.autograd.Function):
+    """The product of an fp32 layer in bf16, as autocast has it.
+
+    Autocast keeps a node for each cast and turned matrix, and turns the gradient of the matrix
+    around while it is copied to fp32, which takes longer than the product. Here it is computed the
+    right way round.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        hidden, weight16 = hidden.to(torch.bfloat16), weight.to(torch.bfloat16)
+        ctx.save_for_backward(hidden, weight16)
+        bias16 = None if bias is None else bias.to(torch.bfloat16)
+        return _onednn(hidden, weight16, bias16, "none", [], "")  # type: ignore[no-any-return]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight16 = ctx.saved_tensors
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad
+        grad = grad.contiguous()
+        return (
+            grad @ weight16 if needs_hidden else None,
+            grad.t() @ hidden if needs_weight else None,
+            grad.sum(0) if needs_bias else None,
+        )
+
+
+def _trains_in_bf16(hidden: Tensor, weight: Tensor) -> bool:
+    return (
+        torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and torch.bfloat16 in _DTYPES
+        and torch.is_grad_enabled()
+        and weight.dtype == torch.float32
+        and hidden.device.type == "cpu"
+        and hidden.dim() == 2
+        and hidden.shape[0] > 0
+        and not torch.compiler.is_compiling()
+    )
+
+
 def _suits_onednn(hidden: Tensor, weight: Tensor) -> bool:
     return (
         hidden.dtype in _DTYPES
@@ -122,6 +164,8 @@ class Linear(nn.Linear):
                 return _onednn(hidden, self._blocks(), self.bias, "none", [], "")  # type: ignore[no-any-return]
             if hidden.dtype == torch.float32:
                 return _OneDNNLinear.apply(hidden, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
+        elif _trains_in_bf16(hidden, self.weight):
+            return _Bf16Linear.apply(hidden, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
         return F.linear(hidden, self.weight, self.bias)
 
     def matrix(self) -> Tensor:

@@ -46,27 +46,29 @@ class Guide:
         self.window = window
         self.bias = bias
         self.is_causal = is_causal
-        self._made: dict[tuple[int, torch.dtype], Tensor | None] = {}
+        self._made: dict[tuple[Group, torch.dtype], Tensor | None] = {}
 
     def sees_all_before(self) -> bool:
         """Tell whether a token sees just what comes before it, as causal kernels have it."""
         return self.is_causal and self.bias is None and not self._is_narrow(self.layout.max_length)
 
-    def group_bias(self, number: int, dtype: torch.dtype) -> Tensor | None:
+    def group_bias(self, group: Group, dtype: torch.dtype) -> Tensor | None:
         """Return what is added to the scores of a group of the layout, padding masked.
 
         It is made when the first block asks for it, and the same for all others.
         """
-        if (number, dtype) not in self._made:
-            total = self._total_bias(self.layout.groups[number])
-            self._made[number, dtype] = None if total is None else total.to(dtype)
-        return self._made[number, dtype]
+        if (group, dtype) not in self._made:
+            total = self._total_bias(group)
+            self._made[group, dtype] = None if total is None else total.to(dtype)
+        return self._made[group, dtype]
 
     def _total_bias(self, group: Group) -> Tensor | None:
         length, total = group.length, group.key_bias
         between = distances(length, self.layout.device)
-        if self.is_causal:  # padding stands at the end, so that hides it too
-            total = torch.where(between < 0, -torch.inf, 0.0)
+        if self.is_causal:
+            after = torch.where(between < 0, -torch.inf, 0.0)
+            # where rows have lines of their own, padding stands at the end and is hidden too
+            total = add(total, after) if group.shares_lines else after
         if self._is_narrow(length):
             total = add(total, torch.where(between.abs() > (self.window or 0), _FAR, 0.0))
         if self.bias is not None:
