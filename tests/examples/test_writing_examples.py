@@ -22,6 +22,7 @@ def test_translate_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_summariser_from_scratch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example = runpy.run_path(str(EXAMPLES / "summarize_from_scratch.py"))
     example["SIZES"]["d_model"] = example["SIDE"]["ffn_dim"] = 32
+    example["LENGTHS"]["generation"]["max_new_tokens"] = 8
     example["main"](out=str(tmp_path / "run"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("ROUGE-L of first sentences: 0.")
