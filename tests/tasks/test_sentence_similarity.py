@@ -1,5 +1,6 @@
 """Which rows are what, how they are packed, and what is said of bad ones."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,29 @@ def test_the_columns_tell_what_is_learned_from(problem):
     task = learned(rows_of(problem))
     assert task.problem == problem
     assert task.loss_name == ("cosent" if problem in ("scores", "labels") else "in_batch_negatives")
+
+
+@pytest.mark.parametrize(
+    ("problem", "given", "expected"),
+    [
+        ("scores", {}, 0.2),
+        ("labels", {}, 0.2),
+        ("pairs", {}, 0.05),
+        ("triplets", {}, 0.05),
+        ("scores", {"temperature": 0.3}, 0.3),
+    ],
+)
+def test_each_loss_has_a_temperature_of_its_own_unless_one_is_given(problem, given, expected):
+    task = learned(rows_of(problem), **given)
+    objective = prepared(task).head.objective
+    num_texts = len(task.text_columns)
+    vectors = torch.randn(4, num_texts, 8)
+    num_values = 1 if problem in ("scores", "labels") else num_texts
+    targets = torch.arange(4.0 * num_values).reshape(4, num_values)
+    wanted = dataclasses.replace(objective, temperature=expected)(vectors, targets).total
+    torch.testing.assert_close(objective(vectors, targets).total, wanted)
+    other = dataclasses.replace(objective, temperature=2 * expected)(vectors, targets).total
+    assert not torch.allclose(wanted, other)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,16 @@ from abrazo.layers.pooling import POOLINGS
 
 LossName = Literal["cosent", "cosine_mse", "in_batch_negatives"]
 
+TEMPERATURES: Mapping[LossName, float] = {
+    "cosent": 0.2,
+    "cosine_mse": 1.0,
+    "in_batch_negatives": 0.05,
+}
+"""What cosines are divided by in each loss unless told otherwise.
+
+CoSENT's is not the usual 0.05 (`scale=20` in sentence-transformers): with that, a batch learns from
+its few worst pairs alone, and a run on STS-B ended below the untrained model (docs/results.md)."""
+
 NUM_MARKS = 2
 """Columns of the labels before the numbers that the loss looks at: the row, the text in it."""
 
@@ -152,8 +162,8 @@ class PairObjective:
 
     name: LossName = "cosent"
     """One of `LOSSES`."""
-    temperature: float = 0.05
-    """Cosines are divided by this before they are compared."""
+    temperature: float | None = None
+    """Cosines are divided by this before they are compared; None takes that of `TEMPERATURES`."""
     sizes: tuple[int, ...] = ()
     """Leading parts of the vectors that are to be good by themselves; empty for the whole alone.
 
@@ -162,8 +172,9 @@ class PairObjective:
     def __call__(self, vectors: Tensor, targets: Tensor) -> Loss:
         """Return the loss of (N, M, D) vectors and (N, K) targets, its mean over all sizes."""
         sizes = self.sizes or (vectors.shape[-1],)
+        temperature = self.temperature or TEMPERATURES[self.name]
         losses = [
-            LOSSES[self.name](F.normalize(vectors[..., :size], dim=-1), targets, self.temperature)
+            LOSSES[self.name](F.normalize(vectors[..., :size], dim=-1), targets, temperature)
             for size in sizes
         ]
         return Loss(torch.stack([loss.total for loss in losses]).mean(), losses[0].count)

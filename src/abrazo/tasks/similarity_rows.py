@@ -72,8 +72,9 @@ class SentenceSimilaritySettings(TaskSettings):
     """The score of texts that mean the same; told from the scores unless given."""
     loss: LossName | None = None
     """`cosent`, `cosine_mse` or `in_batch_negatives`; None takes what suits the problem."""
-    temperature: float = 0.05
-    """Cosines are divided by this before they are compared."""
+    temperature: float | None = None
+    """Cosines are divided by this before they are compared; None takes 0.2 for `cosent` and 0.05
+    for `in_batch_negatives`."""
     matryoshka_sizes: Sequence[int] | None = None
     """Leading parts of the vectors that are to be good by themselves, such as 64, 128, 256."""
     pooling: PoolingName | None = None
@@ -94,7 +95,7 @@ class SentenceSimilaritySettings(TaskSettings):
             problems.append(one_of("`loss`", self.loss, get_args(LossName)))
         if self.pooling is not None and self.pooling not in POOLINGS:
             problems.append(one_of("`pooling`", self.pooling, POOLINGS))
-        if not self.temperature > 0:
+        if self.temperature is not None and not self.temperature > 0:
             problems.append(f"`temperature` must be above 0, but is {self.temperature}.")
         if (self.lowest is None) != (self.highest is None):
             problems.append("`lowest` and `highest` are given together, or not at all.")
