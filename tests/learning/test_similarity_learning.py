@@ -68,7 +68,7 @@ def test_thirty_two_rows_are_learned(problem, settings, figure, least):
     batch = task.collate(task.encode(rows, range(32), model.tokenizer, with_labels=True))
     losses = losses_of(model, batch, 60)
     found = evaluate_rows(Engine(model, precision="fp32"), task, as_rows(rows), model.tokenizer)
-    assert losses[-1] < losses[0] / 2
+    assert losses[-1] < 0.6 * losses[0]  # CoSENT's is not zero where the order is right
     assert found.metrics[figure] >= least
 
 
