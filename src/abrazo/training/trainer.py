@@ -61,6 +61,7 @@ from abrazo.training.evaluating import (
     with_prefix,
 )
 from abrazo.training.feeding import Feeder, StepRows, computes_rows
+from abrazo.training.heap import freed_memory_kept
 from abrazo.training.objectives import LossFunction, make_objective
 from abrazo.training.parts import rows_by_task
 from abrazo.training.plan import Cadence, Plan
@@ -241,7 +242,8 @@ class Trainer:
         self._prepare(self.args.resume_from_checkpoint if resume is None else resume)
         try:
             self._call("on_train_start")
-            self._fit()
+            with freed_memory_kept():
+                self._fit()
             self._finish()
             self._call("on_train_end")
         except BaseException as error:
