@@ -48,12 +48,17 @@ class Library:
 def test_memory_is_returned_when_a_run_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
     monkeypatch.setattr(heap, "_glibc", lambda: library)
-    with pytest.raises(ValueError, match="broken off"), freed_memory_kept():
-        assert dict(library.told) == {
-            heap._MMAP_THRESHOLD: heap._OWN_MAPPING,
-            heap._TRIM_THRESHOLD: heap._KEPT,
-        }
-        raise ValueError("broken off")
+
+    def run() -> None:
+        with freed_memory_kept():
+            assert dict(library.told) == {
+                heap._MMAP_THRESHOLD: heap._OWN_MAPPING,
+                heap._TRIM_THRESHOLD: heap._KEPT,
+            }
+            raise ValueError("broken off")
+
+    with pytest.raises(ValueError, match="broken off"):
+        run()
     assert library.told[-2:] == [(heap._TRIM_THRESHOLD, heap._KEPT_AFTERWARDS), "trimmed"]
 
 
