@@ -100,7 +100,9 @@ def _token_classification(folder: str, train: Rows) -> Stock:
 
         return Asked(shown, answers, figures)
 
-    model = AutoModelForTokenClassification.from_pretrained(folder, num_labels=len(names))
+    model = AutoModelForTokenClassification.from_pretrained(
+        folder, num_labels=len(names), dtype="float32"
+    )
     collator = DataCollatorForTokenClassification(tokenizer)
     return Stock(model, tokenizer, collator, encoded(train), ask)
 
@@ -164,7 +166,7 @@ def _question_answering(options: argparse.Namespace, folder: str, train: Rows) -
         known = [{**each, "start_positions": 0, "end_positions": 0} for each in features(shown)]
         return Asked(known, answers, figures)
 
-    model = AutoModelForQuestionAnswering.from_pretrained(folder)
+    model = AutoModelForQuestionAnswering.from_pretrained(folder, dtype="float32")
     return Stock(model, tokenizer, DataCollatorWithPadding(tokenizer), train_set, ask)
 
 
