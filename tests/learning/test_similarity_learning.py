@@ -20,9 +20,9 @@ from helpers.tiny import WORDS
 from helpers.training import small_arguments, small_model
 
 SETTINGS: list[tuple[str, dict[str, Any], str, float]] = [
-    ("scores", {}, "spearman", 0.9),
+    ("scores", {"temperature": 0.05}, "spearman", 0.9),  # where CoSENT comes near to zero
     ("scores", {"loss": "cosine_mse"}, "spearman", 0.9),
-    ("labels", {}, "ap", 0.95),
+    ("labels", {"temperature": 0.05}, "ap", 0.95),
     ("pairs", {}, "recall@1", 0.9),
     ("triplets", {"matryoshka_sizes": [8]}, "triplet_accuracy", 0.95),
 ]
@@ -68,7 +68,7 @@ def test_thirty_two_rows_are_learned(problem, settings, figure, least):
     batch = task.collate(task.encode(rows, range(32), model.tokenizer, with_labels=True))
     losses = losses_of(model, batch, 60)
     found = evaluate_rows(Engine(model, precision="fp32"), task, as_rows(rows), model.tokenizer)
-    assert losses[-1] < 0.6 * losses[0]  # CoSENT's is not zero where the order is right
+    assert losses[-1] < losses[0] / 2
     assert found.metrics[figure] >= least
 
 

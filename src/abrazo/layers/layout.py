@@ -188,9 +188,7 @@ class Layout:
         order = np.argsort(shelf.rows)  # tokens are given back as they are packed
         rows, starts = np.array(shelf.rows)[order], np.array(shelf.starts)[order]
         lengths, size = self.lengths[rows], (shelf.num_lines, shelf.width)
-        if bool((starts == np.arange(len(rows)) * shelf.width).all()) and bool(
-            (lengths == shelf.width).all() and (np.diff(rows) == 1).all()
-        ):
+        if (lengths == shelf.width).all() and (np.diff(rows) == 1).all():
             return Group(rows, *size, int(self.offsets[rows[0]]))
         steps = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         places = np.repeat(starts, lengths) + steps  # where each token stands in the lines

@@ -114,10 +114,7 @@ def _trains_in_bf16(hidden: Tensor, weight: Tensor) -> bool:
         and torch.bfloat16 in _DTYPES
         and torch.is_grad_enabled()
         and weight.dtype == torch.float32
-        and hidden.device.type == "cpu"
-        and hidden.dim() == 2
-        and hidden.shape[0] > 0
-        and not torch.compiler.is_compiling()
+        and _is_packed_on_cpu(hidden)
     )
 
 
@@ -125,10 +122,17 @@ def _suits_onednn(hidden: Tensor, weight: Tensor) -> bool:
     return (
         hidden.dtype in _DTYPES
         and hidden.dtype == weight.dtype
-        and hidden.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and _is_packed_on_cpu(hidden)
+    )
+
+
+def _is_packed_on_cpu(hidden: Tensor) -> bool:
+    """Tell whether these are tokens, (T, I), that oneDNN's product can be called with."""
+    return (
+        hidden.device.type == "cpu"
         and hidden.dim() == 2
         and hidden.shape[0] > 0
-        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
 

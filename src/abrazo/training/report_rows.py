@@ -70,9 +70,9 @@ class _ShownRows:
 
     def source(self, number: int) -> str:
         """Return what a row gives to read, where a model writes another text for it."""
-        (row,) = self._rows.rows([number])
         if not isinstance(self._task, TextToText):
             return self.text(number)
+        (row,) = self._rows.rows([number])
         return str(row.get(self._task.column_read([row]), ""))
 
     def text(self, number: int) -> str:
