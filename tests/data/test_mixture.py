@@ -102,6 +102,7 @@ def test_what_decides_the_order_and_the_losses_tells_mixtures_apart() -> None:
         ),
         ({"a": rows("a", 1)}, {"weights": {"a": 0}}, ConfigError, "`weights` of `a` must be above"),
         ({"a": rows("a", 1)}, {"weights": {"a": "2"}}, ConfigError, "must be above 0"),
+        ({"a": rows("a", 1)}, {"weights": 2}, ConfigError, "a number for each task, but is 2"),
         ({"a": rows("a", 1)}, {"sampling": {"a": float("nan")}}, ConfigError, "must be above 0"),
     ],
 )

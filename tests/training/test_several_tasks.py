@@ -308,6 +308,19 @@ def test_one_line_learns_several_tasks(tmp_path: Path) -> None:
             ConfigError,
             "no field `txt_column`. Did you mean `text_column`",
         ),
+        (
+            {"a": {"task": "summarization", "train": []}, "b": {"task": "nerr", "train": []}},
+            {},
+            ConfigError,
+            "The task `a`: 'summarization' writes texts(.|\\n)*The task `b`: (.|\\n)*`ner`",
+        ),
+        ({"a": {"task": "feature-extraction", "train": []}}, {}, ConfigError, "no head of its own"),
+        (
+            {name: {"task": "intent", "train": [{"x": 1}]} for name in "ab"},
+            {},
+            DataError,
+            "The task `a`: No column for the text(.|\\n)*The task `b`: No column",
+        ),
         ({}, {"samplig": "size"}, ConfigError, "Did you mean `sampling`"),
         ({}, {"eval_data": []}, ConfigError, "give each its `eval`"),
         (

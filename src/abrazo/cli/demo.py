@@ -105,7 +105,8 @@ def _evaluate(pipeline: "Pipeline", rows: "Dataset", folder: Path, console: Cons
     console.print(Text("\nOn messages that it has not seen:\n", style="bold"))
     show_figures(found, console)
     path = folder / "test" / "report.html"
-    report = report_of(pipeline, rows, found, title="Test messages of the demo", started=started)
+    title, model = "Test messages of the demo", pipeline.engine.model
+    report = report_of(pipeline.task, model, rows, found, title=title, started=started)
     write_evaluation(path, report, figures_of(found))
     return path
 

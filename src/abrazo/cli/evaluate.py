@@ -16,7 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from abrazo import __version__
-from abrazo.cli.loading import Columns, Format, InferenceOptions, load_pipeline
+from abrazo.cli.loading import (
+    Columns,
+    Format,
+    InferenceOptions,
+    load_pipeline,
+    load_several,
+)
+from abrazo.cli.measuring import measure, measure_plan
 from abrazo.cli.options import option_name
 from abrazo.cli.writing import with_generation, writing_command
 from abrazo.data.loading import read_table
@@ -30,7 +37,9 @@ if TYPE_CHECKING:
     from abrazo.inference.evaluation import Evaluation
     from abrazo.inference.pipeline import Pipeline
     from abrazo.metrics.classification import ClassificationDetails
-    from abrazo.training.report import RunReport
+    from abrazo.models.base import PretrainedModel
+    from abrazo.tasks.base import Task
+    from abrazo.training.report import RunReport, SplitSummary
 
 logger = logging.getLogger("abrazo")
 
@@ -59,10 +68,13 @@ def evaluate(
     rows that are most surely wrong, or with texts that the model wrote and those least like what
     was wished for. The figures are in `metrics.json` beside the report.
 
+    A model of several tasks is measured on the rows that a plan names as `eval` of each, in the
+    form that `abrazo train multi-task` takes; with `--part`, one of its tasks on labelled rows.
+
     Args:
         model: A folder, also of a training run, a name, or a repository.
         file: A CSV, TSV, JSON, Parquet, Arrow or text file with labels, or `-` for the standard
-            input.
+            input; or a plan.
         report: Where the report goes.
         input_format: Where the file's name does not show it; `-` holds JSON lines unless given.
         as_json: Print the figures as JSON.
@@ -74,20 +86,28 @@ def evaluate(
         inference: How to compute.
         read: How to read the file.
     """
-    from abrazo.inference.evaluation import evaluate_rows
-
     started = datetime.datetime.now().astimezone()
-    rows = flat_questions(read_table(file, format=input_format, options=read))
-    _require_references(columns.references_column, rows.column_names)
     languages = {"source_language": src_lang, "target_language": tgt_lang, "prefix": prefix}
-    pipeline = load_pipeline(model, columns, inference, settings=languages)
-    if generation.set_fields():
-        pipeline = _writing(pipeline, generation)
-    found = evaluate_rows(pipeline.engine, pipeline.task, rows, pipeline.tokenizer)
-    figures = figures_of(found)
-    title = f"{model} on {file}"
+    several = load_several(model, inference)
+    if several is not None:
+        given = {"input_format": input_format, **languages, **columns.to_dict()}
+        _refuse_options({**given, **generation.set_fields()})
+        measured = measure_plan(several, file, inference, read)
+    else:
+        rows = flat_questions(read_table(file, format=input_format, options=read))
+        _require_references(columns.references_column, rows.column_names)
+        pipeline = load_pipeline(model, columns, inference, settings=languages)
+        if generation.set_fields():
+            pipeline = _writing(pipeline, generation)
+        measured = measure(pipeline, rows)
+    found = measured.found
+    figures, title = figures_of(found), f"{model} on {file}"
     write_evaluation(
-        Path(report), report_of(pipeline, rows, found, title=title, started=started), figures
+        Path(report),
+        report_of(
+            measured.task, measured.model, measured.rows, found, title=title, started=started
+        ),
+        figures,
     )
     if as_json:
         print(to_json(figures))
@@ -99,6 +119,22 @@ def evaluate(
 
 
 command = writing_command(evaluate, [field.name for field in dataclasses.fields(Columns)])
+
+
+def _refuse_options(given: Mapping[str, Any]) -> None:
+    """Check that no option says what a plan says.
+
+    Raises:
+        ConfigError: Some do.
+    """
+    spelled = {"source_language": "src_lang", "target_language": "tgt_lang"}
+    names = [spelled.get(name, name) for name, value in given.items() if value is not None]
+    if names:
+        listed = ", ".join(f"`{option_name(name)}`" for name in names)
+        raise ConfigError(
+            f"The model has several tasks, so its plan says how rows are read, not {listed}. Name "
+            "columns in the plan, or choose one of the tasks by `--part`."
+        )
 
 
 def _writing(pipeline: "Pipeline", generation: GenerationConfig) -> "Pipeline":
@@ -144,6 +180,7 @@ def figures_of(found: "Evaluation") -> dict[str, Any]:
         "rows_per_second": found.rows_per_second,
         "precision": found.precision,
         **({} if details is None else {"details": details.to_dict()}),
+        **({"tasks": {n: figures_of(p) for n, p in found.parts.items()}} if found.parts else {}),
     }
 
 
@@ -159,29 +196,38 @@ def show_figures(found: "Evaluation", console: Console) -> None:
     for name, value in found.metrics.items():
         table.add_row(name.replace("_", " "), _shown(value))
     console.print(table)
-    details = _class_details(found)
-    if details is not None:
-        console.print()
-        console.print(_class_table(details))
+    for name, part in {"": found, **found.parts}.items():
+        details = _class_details(part)
+        if details is not None:
+            console.print(f"\n{name}" if name else "", highlight=False)
+            console.print(_class_table(details))
     cut = f", {found.num_truncated:,} of them cut" if found.num_truncated else ""
     speed = f"{found.rows_per_second:,.0f} rows a second in {found.precision}"
     console.print(f"\n{found.num_rows:,} rows{cut}; {speed}.", highlight=False)
 
 
 def report_of(
-    pipeline: "Pipeline",
+    task: "Task",
+    model: "PretrainedModel",
     rows: RowSource,
     found: "Evaluation",
     *,
     title: str,
     started: datetime.datetime,
 ) -> "RunReport":
-    """Return the report of an evaluation."""
-    from abrazo.training.report import RunReport, SplitSummary
+    """Return the report of an evaluation.
+
+    Args:
+        task: What the model was asked.
+        model: The model.
+        rows: The rows that were evaluated.
+        found: What was found.
+        title: Of the report.
+        started: When the evaluation began.
+    """
+    from abrazo.training.report import RunReport
     from abrazo.training.report_rows import with_rows
 
-    task, model = pipeline.task, pipeline.engine.model
-    details = _class_details(found)
     report = RunReport(
         title=title,
         task=task.name,
@@ -196,21 +242,35 @@ def report_of(
             "system": platform.platform(),
             "packages": f"abrazo {__version__}, Python {platform.python_version()}",
         },
-        data=[
-            SplitSummary(
-                name="evaluation",
-                rows=found.num_rows,
-                label_counts={each.label: each.support for each in details.classes}
-                if details
-                else {},
-                max_length=task.settings.max_length,
-                truncated_rows=found.num_truncated,
-            )
-        ],
+        data=_splits(task, found),
         metrics=found.metrics,
-        details=details,
+        details=_class_details(found),
     )
-    return with_rows(report, found, rows, task, pipeline.tokenizer)
+    return with_rows(report, found, rows, task, model.tokenizer)
+
+
+def _splits(task: "Task", found: "Evaluation") -> "list[SplitSummary]":
+    """Return what the rows were like, those of each task for itself."""
+    from abrazo.tasks.multi_task import MultiTask
+    from abrazo.training.report import SplitSummary
+
+    evaluated = [("evaluation", task, found)]
+    if isinstance(task, MultiTask):
+        evaluated = [(name, task.part(name), part) for name, part in found.parts.items()]
+    splits = []
+    for name, one, part in evaluated:
+        details = _class_details(part)
+        classes = () if details is None else details.classes
+        splits.append(
+            SplitSummary(
+                name=name,
+                rows=part.num_rows,
+                label_counts={each.label: each.support for each in classes},
+                max_length=one.settings.max_length,
+                truncated_rows=part.num_truncated,
+            )
+        )
+    return splits
 
 
 def write_evaluation(path: Path, report: "RunReport", figures: Mapping[str, Any]) -> None:

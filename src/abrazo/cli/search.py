@@ -7,9 +7,10 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
+from abrazo.cli.loading import read_files
 from abrazo.cli.options import option_name, with_options
 from abrazo.cli.tasks import task_app
-from abrazo.cli.train import Files, Loss, read_files
+from abrazo.cli.train import Files, Loss
 from abrazo.data.readers.formats import ReadOptions
 from abrazo.tasks.base import Task, TaskSettings
 from abrazo.training.arguments import TrainingArguments

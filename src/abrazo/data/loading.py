@@ -68,7 +68,7 @@ def load_dataset(
         if isinstance(files, Mapping):
             found = _load_splits(files, format_name, options)
         else:
-            found = Dataset.from_files(_expanded(files), format_name, options)
+            found = Dataset.from_files(expand_files(files), format_name, options)
     if split is None:
         return found
     return found[split] if isinstance(found, DatasetDict) else _only_split(found, split)
@@ -114,7 +114,7 @@ def _load_splits(
     files: Mapping[str, Files], format_name: str | None, options: ReadOptions
 ) -> DatasetDict:
     """Read all splits at once, so that a column has one type in all of them."""
-    paths = {split: _expanded(chosen) for split, chosen in files.items()}
+    paths = {split: expand_files(chosen) for split, chosen in files.items()}
     parts = iter(
         read_files([path for chosen in paths.values() for path in chosen], format_name, options)
     )
@@ -124,8 +124,12 @@ def _load_splits(
     return splits
 
 
-def _expanded(files: Files) -> list[str | Path]:
-    """Return all files that paths and patterns stand for; those of a pattern in order of name."""
+def expand_files(files: Files) -> list[str | Path]:
+    """Return all files that paths and patterns stand for; those of a pattern in order of name.
+
+    Raises:
+        DataError: No file matches a pattern.
+    """
     given = [files] if isinstance(files, str | Path) else list(files)
     found: list[str | Path] = []
     for path in given:

@@ -10,7 +10,7 @@ Source: Aghajanyan et al. 2021, Muppet, on heterogeneous batches, https://arxiv.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -52,6 +52,9 @@ class Mixture:
                 "The data of several tasks must be a dict of rows by task, such as "
                 f"`{{'intent': rows, 'slots': rows}}`, but is {tasks!r:.80}."
             )
+        problems = mixing_problems(sampling, weights, tasks)
+        if problems:
+            raise ConfigError("\n".join(problems))
         self.given = dict(tasks)
         self.sources = {name: _rows_of(name, data) for name, data in tasks.items()}
         sizes = [len(source) for source in self.sources.values()]
@@ -60,9 +63,6 @@ class Mixture:
         self.counts = dict(zip(self.sources, self._counts(), strict=True))
         """Rows of each task in an epoch."""
         given = {} if weights is None else weights
-        problems = _wrong_numbers("weights", given, self.sources)
-        if problems:
-            raise ConfigError("\n".join(problems))
         self.weights = {name: float(given.get(name, 1)) for name in self.sources}
         """What the loss of each task is multiplied with."""
 
@@ -116,23 +116,10 @@ class Mixture:
         """Share the rows of an epoch out, what is left over to the largest remainders."""
         if self.sampling == "size":
             return [len(source) for source in self.sources.values()]
-        if self.sampling == "equal":
+        if isinstance(self.sampling, str):
             shares = [1.0] * len(self.sources)
-        elif isinstance(self.sampling, Mapping):
-            problems = _wrong_numbers("sampling", self.sampling, self.sources)
-            problems += [
-                f"`sampling` has no share for the task `{name}`."
-                for name in self.sources
-                if name not in self.sampling
-            ]
-            if problems:
-                raise ConfigError("\n".join(problems))
-            shares = [float(self.sampling[name]) for name in self.sources]
         else:
-            raise ConfigError(
-                "`sampling` must be 'size', 'equal' or a share for each task, but is "
-                f"{self.sampling!r:.80}."
-            )
+            shares = [float(self.sampling[name]) for name in self.sources]
         exact = np.asarray(shares) / sum(shares) * len(self)
         counts = np.floor(exact).astype(np.int64)
         largest = np.argsort(counts - exact, kind="stable")
@@ -153,6 +140,33 @@ def require_task_name(name: object) -> None:
         )
 
 
+def mixing_problems(sampling: object, weights: object, tasks: Iterable[str]) -> list[str]:
+    """Return a line for all that is wrong with how tasks are to be mixed.
+
+    Args:
+        sampling: As for `Mixture`.
+        weights: As for `Mixture`.
+        tasks: Names of the tasks that have rows.
+    """
+    names, problems = list(tasks), []
+    if isinstance(sampling, Mapping):
+        problems += _wrong_numbers("sampling", sampling, names)
+        problems += [
+            f"`sampling` has no share for the task `{name}`."
+            for name in names
+            if name not in sampling
+        ]
+    elif sampling not in ("size", "equal"):
+        problems.append(
+            f"`sampling` must be 'size', 'equal' or a share for each task, but is {sampling!r:.80}."
+        )
+    if isinstance(weights, Mapping):
+        problems += _wrong_numbers("weights", weights, names)
+    elif weights is not None:
+        problems.append(f"`weights` must be a number for each task, but is {weights!r:.80}.")
+    return problems
+
+
 def _rows_of(name: object, data: object) -> RowSource:
     require_task_name(name)
     try:
@@ -171,9 +185,7 @@ def _go_on(size: int, count: int, seed: int, epoch: int) -> np.ndarray:
     return np.concatenate(rounds)
 
 
-def _wrong_numbers(
-    field: str, numbers: Mapping[str, Any], tasks: Mapping[str, object]
-) -> list[str]:
+def _wrong_numbers(field: str, numbers: Mapping[str, Any], tasks: Collection[str]) -> list[str]:
     """Return a line for each entry that is no task's, or no positive number."""
     problems = []
     for name, value in numbers.items():

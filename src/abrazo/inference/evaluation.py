@@ -96,6 +96,8 @@ class Evaluation:
     """The figure that says so."""
     remarks: Sequence[str] = ()
     """What the rows show that users should know, such as answers that cannot be given."""
+    parts: Mapping[str, "Evaluation"] = dataclasses.field(default_factory=dict)
+    """The figures of each task, where there are several."""
 
     @property
     def rows_per_second(self) -> float:

@@ -16,10 +16,12 @@ from abrazo.errors import ConfigError, DataError, one_of
 from abrazo.layers.packing import PackedBatch, join_parts
 from abrazo.metrics.base import Metric
 from abrazo.metrics.parts import PartMetrics
+from abrazo.models.auto import SIMILARITY
 from abrazo.models.base import PretrainedModel
 from abrazo.models.multi_task import MULTI_TASK, MultiTaskModel
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
 from abrazo.tasks.remarks import Remarks
+from abrazo.tasks.writing import WritingTask
 from abrazo.tokenization.tokenizer import Tokenizer
 
 
@@ -176,6 +178,18 @@ class MultiTask(Task):
     def new_remarks(self) -> Remarks:
         """Return the remarks of all tasks."""
         return _PartRemarks({name: part.new_remarks() for name, part in self.parts.items()})
+
+
+def unfit_as_part(kind: type[Task]) -> str | None:
+    """Return why a task cannot be learned together with others, or None where it can."""
+    if issubclass(kind, WritingTask):
+        return f"{kind.name!r} writes texts, which takes a model of its own: learn it alone."
+    if kind.head_name == SIMILARITY:
+        return (
+            f"{kind.name!r} compares whole vectors and has no head of its own. Learn it alone, or "
+            "scores of pairs as numbers, by `text-classification`, which reads pairs too."
+        )
+    return None
 
 
 class _PartRemarks(Remarks):

@@ -96,21 +96,33 @@ class PartsEvaluator(Evaluator):
             ).evaluate(model.part(name), source)
             for name, source in rows.sources.items()
         }
-        weights = [self.task.weights[name] for name in found]
-        losses = [one.metrics["loss"] for one in found.values()]
-        figures: dict[str, float] = {"loss": float(np.average(losses, weights=weights))}
-        for name, one in found.items():
-            figures |= {f"{name}_{key}": value for key, value in one.metrics.items()}
-        details: dict[str, Any] = {name: one.details for name, one in found.items()}
-        return Evaluation(
-            metrics=figures,
-            details=details,
-            wrong=[],
-            num_rows=sum(one.num_rows for one in found.values()),
-            num_truncated=sum(one.num_truncated for one in found.values()),
-            seconds=sum(one.seconds for one in found.values()),
-            precision=self.precision,
-        )
+        return join_evaluations(found, self.task.weights)
+
+
+def join_evaluations(found: Mapping[str, Evaluation], weights: Mapping[str, float]) -> Evaluation:
+    """Return the figures of several tasks, each behind its name, and the mean loss of all.
+
+    Args:
+        found: What was found of each task.
+        weights: What the loss of each counts.
+    """
+    parts = list(found.values())
+    loss = np.average([one.metrics["loss"] for one in parts], weights=[weights[n] for n in found])
+    figures = {
+        f"{name}_{key}": value for name, one in found.items() for key, value in one.metrics.items()
+    }
+    details: dict[str, Any] = {name: one.details for name, one in found.items()}
+    return Evaluation(
+        metrics={"loss": float(loss), **figures},
+        details=details,
+        wrong=[],
+        num_rows=sum(one.num_rows for one in parts),
+        num_truncated=sum(one.num_truncated for one in parts),
+        seconds=sum(one.seconds for one in parts),
+        precision=parts[0].precision,
+        remarks=[f"{name}: {line}" for name, one in found.items() for line in one.remarks],
+        parts=found,
+    )
 
 
 def make_evaluator(task: Task, tokenizer: Tokenizer, metric: Metric, precision: str) -> Evaluator:

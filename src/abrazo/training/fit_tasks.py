@@ -11,11 +11,14 @@ from typing import Any
 from abrazo.config import Config
 from abrazo.data.mixture import Mixture, Sampling
 from abrazo.data.rows import RowSource
-from abrazo.errors import ConfigError
+from abrazo.errors import ConfigError, DataError
 from abrazo.tasks.auto import learn_task, settled, task_type
 from abrazo.tasks.base import Task
-from abrazo.tasks.multi_task import MultiTask
+from abrazo.tasks.multi_task import MultiTask, unfit_as_part
 from abrazo.training.held_out import hold_out, rows_of
+
+ENTRY_FIELDS = ("task", "train", "eval")
+"""What the entry of a task says besides the task's settings."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,34 +58,52 @@ def learn_tasks(data: object, options: MixtureOptions, seed: int) -> Learned:
         DataError: The rows do not have what a task reads.
     """
     entries = _entries(data)
-    tasks: dict[str, Task] = {}
-    train: dict[str, RowSource] = {}
-    held_out: dict[str, RowSource] = {}
+    learned: dict[str, Learned] = {}
+    problems: list[ConfigError | DataError] = []
     for name, entry in entries.items():
-        settings = {key: entry[key] for key in entry if key not in ("task", "train", "eval")}
-        source, others = rows_of(entry["train"])
-        given = entry["task"]
-        tasks[name] = (
-            settled(given, settings)
-            if isinstance(given, Task)
-            else learn_task(task_type(given), source, settings)
-        )
-        if entry.get("eval") is not None:
-            others = rows_of(entry["eval"])[0]
-        if others is None:
-            source, others = hold_out(source, seed, data=f"`eval` of the task `{name}`")
-        train[name] = source
-        if others is not None:
-            held_out[name] = others
+        try:
+            learned[name] = _learn_one(name, entry, seed)
+        except (ConfigError, DataError) as error:
+            problems.append(type(error)(f"The task `{name}`: {error}"))
+    if problems:
+        whose = ConfigError if any(isinstance(one, ConfigError) for one in problems) else DataError
+        raise whose("\n".join(map(str, problems))) from problems[0]
+    held_out = {name: one.held_out for name, one in learned.items() if one.held_out is not None}
     lacking = [name for name in entries if name not in held_out]
     if held_out and lacking:
         raise ConfigError(
             f"There are no rows to evaluate {', '.join(f'`{name}`' for name in lacking)} on, but "
             "there are for the other tasks. Give each its `eval`."
         )
+    train = {name: one.train for name, one in learned.items()}
     mixed = Mixture(train, sampling=options.sampling, weights=options.weights)
     evaluated = Mixture(held_out) if held_out else None
+    tasks = {name: one.task for name, one in learned.items()}
     return Learned(MultiTask(tasks, mixed.weights), mixed, evaluated)
+
+
+def _learn_one(name: str, entry: Mapping[str, Any], seed: int) -> Learned:
+    """Learn one of the tasks from its rows, a tenth of which are held out if there are no others.
+
+    Raises:
+        ConfigError: There is no such task, it cannot be learned with others, or a setting is wrong.
+        DataError: The rows do not have what the task reads.
+    """
+    settings = {key: entry[key] for key in entry if key not in ENTRY_FIELDS}
+    given = entry["task"]
+    kind = type(given) if isinstance(given, Task) else task_type(given)
+    reason = unfit_as_part(kind)
+    if reason is not None:
+        raise ConfigError(reason)
+    source, others = rows_of(entry["train"])
+    task = (
+        settled(given, settings) if isinstance(given, Task) else learn_task(kind, source, settings)
+    )
+    if entry.get("eval") is not None:
+        others = rows_of(entry["eval"])[0]
+    if others is None:
+        source, others = hold_out(source, seed, data=f"`eval` of the task `{name}`")
+    return Learned(task, source, others)
 
 
 def _entries(data: object) -> Mapping[str, Mapping[str, Any]]:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from abrazo.data.mixture import Mixture
 from abrazo.data.rows import RowSource
 from abrazo.inference.evaluation import Evaluation, WrittenSample
 from abrazo.tasks.base import Task
+from abrazo.tasks.multi_task import MultiTask
 from abrazo.tasks.text_to_text import TextToText
 from abrazo.tokenization.tokenizer import Tokenizer
 from abrazo.training.report import Mistake, RunReport, Sample
@@ -19,6 +21,8 @@ def with_rows(
 ) -> RunReport:
     """Return a report that shows rows of an evaluation: mistakes, and texts that were written.
 
+    Of several tasks, it shows the mistakes of each.
+
     Args:
         report: The report.
         found: The evaluation.
@@ -26,6 +30,10 @@ def with_rows(
         task: Reads them.
         tokenizer: The model's tokenizer.
     """
+    if isinstance(task, MultiTask) and isinstance(rows, Mixture):
+        return dataclasses.replace(
+            report, mistakes=_mistakes_of_parts(found, rows, task, tokenizer)
+        )
     shown = _ShownRows(rows, task, tokenizer)
     return dataclasses.replace(
         report,
@@ -34,6 +42,17 @@ def with_rows(
         unlike=shown.samples(found.unlike),
         unlike_by=found.unlike_by,
     )
+
+
+def _mistakes_of_parts(
+    found: Evaluation, rows: Mixture, task: MultiTask, tokenizer: Tokenizer
+) -> list[Mistake]:
+    """Return the rows of each task that are most surely wrong; where they are from names it."""
+    return [
+        dataclasses.replace(mistake, origin=f"{name}: {mistake.origin}")
+        for name, one in found.parts.items()
+        for mistake in _ShownRows(rows.sources[name], task.part(name), tokenizer).mistakes(one)
+    ]
 
 
 class _ShownRows:
