@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from abrazo.data.collate import DataCollatorForTokenClassification
 from abrazo.data.dataset import Dataset
 from abrazo.errors import ConfigError, DataError, TokenizerError
 from abrazo.heads.outputs import ModelOutput
+from abrazo.inference.pipeline import pipeline
 from abrazo.models.base import PretrainedModel
+from abrazo.models.bert import BertForMaskedLM, BertForNextSentencePrediction
 from abrazo.models.sentence import SentenceModel
 from abrazo.models.sharing import with_head
+from abrazo.tasks.auto import task_for_model
 from abrazo.tasks.text_classification import TextClassification
 from helpers.several import two_task_model
 from helpers.tiny import tiny_bert, tiny_folder, tiny_tokenizer
@@ -233,6 +237,31 @@ def test_a_bare_backbone_scores_words_where_its_checkpoint_has_the_head(tmp_path
     learner = with_head(model, "masked_lm", is_known=True)
     assert learner is not None
     torch.testing.assert_close(model(TEXTS).logits, tokenised(learner, TEXTS).logits)
+
+
+@pytest.mark.parametrize("head", ["pretraining", "sequence_classification"])
+def test_a_bare_backbone_reads_plain_texts_whatever_its_folder_was_trained_for(
+    tmp_path: Path, head: str
+) -> None:
+    whole = model_for(head)
+    task_for_model(whole).prepare_model(whole)
+    whole.save_pretrained(tmp_path)
+    output = type(BARE).from_pretrained(tmp_path)(TEXTS, return_tensors="pt")
+    assert output[0]["input_ids"].tolist() == BARE.tokenizer(TEXTS[0]).input_ids
+
+
+def test_a_folder_with_several_heads_serves_the_one_that_is_loaded(tmp_path: Path) -> None:
+    both = model_for("pretraining")
+    task_for_model(both).prepare_model(both)
+    both.save_pretrained(tmp_path)
+    expected = both(TEXTS, OTHERS)
+    follows = BertForNextSentencePrediction.from_pretrained(tmp_path)
+    torch.testing.assert_close(
+        follows(TEXTS, OTHERS).logits, expected.seq_relationship_logits, atol=1e-6, rtol=1e-5
+    )
+    assert pipeline("next-sentence-prediction", tmp_path)((TEXTS[0], OTHERS[0]))["label"]
+    guesser = BertForMaskedLM.from_pretrained(tmp_path)
+    assert guesser(["the film is [MASK]"], labels=["the film is good"]).loss > 0
 
 
 def test_what_a_tokenizer_returned_is_taken_as_it_is() -> None:

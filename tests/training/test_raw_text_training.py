@@ -17,8 +17,10 @@ from abrazo.data.collate import (
 from abrazo.errors import DataError, TrainingError
 from abrazo.heads.outputs import SequenceClassifierOutput
 from abrazo.models.base import PretrainedModel
+from abrazo.models.bert import BertModel
 from abrazo.models.llama import LlamaModel
 from abrazo.models.sentence import SentenceModel
+from abrazo.tasks.auto import task_for_model
 from abrazo.tokenization.bert import BertTokenizer
 from abrazo.training.trainer import Trainer
 from helpers.several import two_task_model, two_task_rows
@@ -140,6 +142,17 @@ def test_a_bare_backbone_learns_masked_words_and_says_so(caplog: pytest.LogCaptu
     assert "it learns to guess masked words" in caplog.text
     collator = DataCollatorForLanguageModeling(tiny_tokenizer(), mlm_probability=0.5)
     assert trained(bare, bare(TEXTS), data_collator=collator).model.head_name == "masked_lm"
+
+
+def test_a_bare_backbone_of_a_trained_folder_learns_masked_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = small_model("pretraining")
+    task_for_model(whole).prepare_model(whole)
+    whole.save_pretrained(tmp_path)
+    bare = BertModel.from_pretrained(tmp_path)
+    assert trained(bare, [{"text": text} for text in TEXTS]).model.head_name == "masked_lm"
+    assert "it learns to guess masked words" in caplog.text
 
 
 @pytest.mark.parametrize("collates", [False, True])

@@ -124,7 +124,7 @@ def task_type_of(model: PretrainedModel) -> type[Task]:
             f"The model has several tasks ({names}), so one of them must be asked: "
             f"`model.part({model.names[0]!r})` is a model like any other."
         )
-    name = model.task_settings.get("task") or BY_HEAD.get(model.head_name)
+    name = _trained_for(model) or BY_HEAD.get(model.head_name)
     if name is None:
         raise ConfigError(
             f"{type(model).__name__} has no head that a task is known for. Load it with a head, "
@@ -139,13 +139,29 @@ def task_type_of(model: PretrainedModel) -> type[Task]:
     return TASKS[name]
 
 
+def _trained_for(model: PretrainedModel) -> str | None:
+    """Return the task that the model's folder names, unless that is learned by another head.
+
+    So it is where a model of one head is loaded from a folder with several, such as words to be
+    guessed from a checkpoint that tells next sentences too.
+    """
+    name: str | None = model.task_settings.get("task")
+    kind = TASKS.get(name or "")
+    if kind is None or model.head_name in ("", kind.head_name, *kind.stand_ins):
+        return name
+    return None
+
+
 def text_task_of(model: PretrainedModel) -> type[Task]:
     """Return the task of plain texts: the model's own, or what a bare backbone learns from them.
 
     Raises:
         ConfigError: No task belongs to the model's head.
     """
-    if not model.head_name and "task" not in model.task_settings:
+    if not model.head_name:
+        kind = TASKS.get(_trained_for(model) or "")
+        if kind is not None and kind.head_name in WORD_HEADS:
+            return kind
         for head in WORD_HEADS:
             if head in model.family.heads and head in BY_HEAD:
                 return TASKS[BY_HEAD[head]]
@@ -190,7 +206,7 @@ def require_trained_for(kind: type[Task], model: PretrainedModel) -> None:
     """
     if model.head_name in kind.stand_ins:
         return
-    trained_for, reasons, remedy = model.task_settings.get("task"), [], ""
+    trained_for, reasons, remedy = _trained_for(model), [], ""
     if trained_for not in (None, kind.name):
         reasons.append(f"was trained for {trained_for!r}")
     if model.head_name != kind.head_name:

@@ -135,8 +135,6 @@ class MaskedLM(Task):
         trained_for = model.task_settings.get("task")
         if model.head_name in ("", "pretraining") and trained_for in (None, "pretraining"):
             return with_head(model, cls.head_name, is_known=True) or model
-        if model.head_name == cls.head_name and trained_for == "pretraining":
-            model.task_settings = {}
         return model
 
     def asking(self, top_k: int | None, targets: Sequence[int] | None) -> Self:
