@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abrazo.metrics.tags import (
+    END,
+    INSIDE,
+    SINGLE,
     UNTAGGED,
     MixedTagsError,
     TagSet,
@@ -59,6 +62,32 @@ def test_ends_and_singles_close_a_span(tags, spans):
 def test_spans_do_not_cross_into_the_next_row():
     starts_row = np.asarray([True, False, True, False])
     assert spans_in("O B-PER I-PER O", BIO, starts_row) == [(1, 2, "PER"), (2, 3, "PER")]
+
+
+def is_going_on(tag_set, before, tag):
+    """Return what the rule says in words."""
+    is_next = tag_set.kinds[tag] in (INSIDE, END) and tag_set.kinds[before] not in (END, SINGLE)
+    return is_next and tag_set.type_numbers[before] == tag_set.type_numbers[tag]
+
+
+@given(st.lists(st.integers(0, len(BIOES) - 1), max_size=12), st.data())
+def test_spans_are_those_of_a_walk_by_the_rule(tags, data):
+    size = len(tags)
+    starts_row = data.draw(st.none() | st.lists(st.booleans(), min_size=size, max_size=size))
+    expected = []
+    for place, tag in enumerate(tags):
+        if tag == BIOES.outside:
+            continue
+        is_first = place == 0 or (starts_row is not None and starts_row[place])
+        if not is_first and is_going_on(BIOES, tags[place - 1], tag):
+            expected[-1] = (expected[-1][0], place + 1, expected[-1][2])
+        else:
+            expected.append((place, place + 1, BIOES.type_numbers[tag]))
+    places = np.asarray(tags, dtype=np.int64)
+    rows = None if starts_row is None else np.asarray(starts_row, dtype=np.bool_)
+    found = find_spans(BIOES.kind_of[places], BIOES.type_of[places], rows)
+    columns = (found.starts.tolist(), found.ends.tolist(), found.types.tolist())
+    assert list(zip(*columns, strict=True)) == expected
 
 
 @st.composite

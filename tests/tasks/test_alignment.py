@@ -72,6 +72,19 @@ def test_words_of_the_row_go_before_those_found():
     assert units_of(rows, tiny_tokenizer(), words=True) == [["i.e.", "works"]]
 
 
+def test_words_of_some_rows_change_nothing_in_others():
+    rows = [
+        row("i.e. a-b"),
+        row("", words=np.empty((0, 2), np.int64)),
+        row("i.e. a-b", words=[[0, 4], [4, 4], [5, 8]]),
+        row("a-b"),
+        row("a-b i.e.", words=[[0, 3], [4, 8]]),
+    ]
+    alone = [units_of([each], tiny_tokenizer(), words=True)[0] for each in rows]
+    assert units_of(rows, tiny_tokenizer(), words=True) == alone
+    assert alone[2:] == [["i.e.", "a-b"], ["a", "-", "b"], ["a-b", "i.e."]]
+
+
 def test_a_unit_belongs_to_the_span_that_holds_its_middle():
     rows = [row("films live", (0, 3, 1), (9, 10, 0)), row("Tom", (0, 3, 0))]
     tokenizer = tiny_tokenizer()
@@ -89,6 +102,11 @@ def test_spans_that_cut_words_are_counted():
     assert count_cut_words(rows) == (1, 4)
     assert count_cut_words([row("i.e. a", (0, 2, 0), words=[[0, 4], [5, 6]])]) == (1, 1)
     assert count_cut_words([row("i.e. a", (0, 4, 0), words=[[0, 4], [5, 6]])]) == (0, 1)
+
+
+def test_words_end_where_their_row_does():
+    rows = [row("Anna", (0, 4, 0)), row("Tom", (0, 3, 0)), row("Ada", (0, 3, 0), words=[[0, 3]])]
+    assert count_cut_words(rows) == (0, 3)
 
 
 def test_a_span_may_end_before_the_space_behind_a_word_of_the_row():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abrazo.metrics.tags import TagSet
+from abrazo.tasks import viterbi
 from abrazo.tasks.viterbi import decode_tags
 
 
@@ -30,6 +31,22 @@ def test_no_legal_sequence_scores_higher(seed, length, scheme):
         key=lambda tags: sum(scores[place, tag] for place, tag in enumerate(tags)),
     )
     assert decode_tags(scores, tag_set).tolist() == list(best)
+
+
+@given(st.data(), st.integers(1, 6), st.sampled_from(["BIO", "BIOES"]))
+@settings(deadline=None)
+def test_the_best_tags_are_those_of_a_search_where_they_are_legal(data, length, scheme):
+    tag_set = TagSet.of_types(["A", "B"], scheme)
+    few = st.sampled_from([-4.0, -1.0, -0.5])  # so that many sums are equal
+    count = length * len(tag_set)
+    scores = np.reshape(data.draw(st.lists(few, min_size=count, max_size=count)), (length, -1))
+    if data.draw(st.booleans()):  # all tags chosen are `O`, but for ties
+        scores[:, 0] = -0.5
+    chosen = decode_tags(scores, tag_set)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(viterbi, "_is_legal", lambda tags, tag_set: False)
+        searched = decode_tags(scores, tag_set)
+    assert chosen.tolist() == searched.tolist()
 
 
 def test_a_row_without_units_has_no_tags():

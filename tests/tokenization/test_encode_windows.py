@@ -124,6 +124,30 @@ def test_encoding_in_parts_changes_nothing(tokenizer, monkeypatch):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
 
 
+def test_equal_texts_are_encoded_once(wordpiece, monkeypatch):
+    texts, questions = ["a b", "the fox", "a b", "", "the fox"], ["b", "a", "b", "b", "hello?"]
+    encoded = []
+    encode = windows_module.encode_texts
+
+    def counting(backend, texts, **options):
+        encoded.extend(texts)
+        return encode(backend, texts, **options)
+
+    monkeypatch.setattr(windows_module, "encode_texts", counting)
+    together = wordpiece.encode_windows(texts, questions, max_length=9)
+    assert encoded == ["a b", "the fox", "", "b", "a", "hello?"]
+    pairs = zip(texts, questions, strict=True)
+    each = [wordpiece.encode_windows([text], [asked], max_length=9) for text, asked in pairs]
+    assert rows_of(together, "input_ids") == [rows_of(one, "input_ids")[0] for one in each]
+    assert np.array_equal(together.spans, np.concatenate([one.spans for one in each]))
+    assert np.diff(together.text_offsets).tolist() == [len(one.spans) for one in each]
+
+
+def test_a_row_that_cannot_be_read_is_named_though_rows_before_it_are_equal(wordpiece):
+    with pytest.raises(TokenizerError, match="Row 3:"):
+        wordpiece.encode_windows(["a", "a", "a", "\ud83d"], max_length=10)
+
+
 def test_no_texts_make_no_windows(wordpiece):
     assert len(wordpiece.encode_windows([], max_length=9)) == 0
 

@@ -23,7 +23,7 @@ from typing import Literal, Self
 import numpy as np
 
 from abrazo.errors import ConfigError
-from abrazo.metrics.base import BoolArray, IntArray
+from abrazo.metrics.base import BoolArray, FloatArray, IntArray
 
 Scheme = Literal["BIO", "BIOES", "tags"]
 """How spans are written as tags; with `tags` each tag is a span of its own."""
@@ -36,6 +36,7 @@ UNNAMED_TYPE = "entity"
 
 _LETTERS = {"B": BEGIN, "I": INSIDE, "M": INSIDE, "E": END, "L": END, "S": SINGLE, "U": SINGLE}
 _WITH_LETTER = re.compile(r"([BIMELSU])[-_](.+)", re.DOTALL)
+_GOES_ON = np.isin(range(5), (INSIDE, END))
 _KINDS: dict[Scheme, tuple[tuple[str, int], ...]] = {
     "BIO": (("B-", BEGIN), ("I-", INSIDE)),
     "BIOES": (("B-", BEGIN), ("I-", INSIDE), ("E-", END), ("S-", SINGLE)),
@@ -140,6 +141,11 @@ class TagSet:
     def type_of(self) -> IntArray:
         """(C,) number of each tag's type, -1 for `O`."""
         return np.asarray(self.type_numbers, dtype=np.int64)
+
+    @cached_property
+    def has_type(self) -> FloatArray:
+        """(C, types + 1) with 1 at the type of each tag; the last column is that of `O`."""
+        return np.eye(len(self.types) + 1)[self.type_of]
 
     @cached_property
     def tag_of(self) -> IntArray:
@@ -254,17 +260,16 @@ def find_spans(kinds: IntArray, types: IntArray, starts_row: BoolArray | None = 
         starts_row: (T,) whether a row begins at the place; spans do not cross into it. None takes
             all as one row.
     """
-    is_inside = kinds != OUTSIDE
-    begins = is_inside & ((kinds == BEGIN) | (kinds == SINGLE))
-    before = kinds[:-1]
-    begins[1:] |= is_inside[1:] & ((types[1:] != types[:-1]) | (before == END) | (before == SINGLE))
-    begins[:1] |= is_inside[:1]
+    begins = kinds != OUTSIDE
+    ends = begins.copy()
+    is_open = kinds[:-1] < END  # neither END nor SINGLE
+    goes_on = _GOES_ON[kinds[1:]] & (types[1:] == types[:-1]) & is_open
     if starts_row is not None:
-        begins |= is_inside & starts_row
-    goes_on = np.zeros(len(kinds), dtype=np.bool_)  # at the place after
-    goes_on[:-1] = is_inside[1:] & ~begins[1:]
-    starts, ends = begins.nonzero()[0], (is_inside & ~goes_on).nonzero()[0] + 1
-    return TagSpans(starts, ends, types[starts])
+        goes_on &= ~starts_row[1:]
+    begins[1:] &= ~goes_on
+    ends[:-1] &= ~goes_on
+    starts = begins.nonzero()[0]
+    return TagSpans(starts, ends.nonzero()[0] + 1, types[starts])
 
 
 def write_tags(spans: TagSpans, length: int, tag_set: TagSet) -> IntArray:

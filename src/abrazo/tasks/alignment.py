@@ -77,16 +77,16 @@ class _Characters:
         kinds = self.kinds
         last = np.append(np.int8(_SPACE), kinds[:-1])
         goes_on = (kinds == _MARK) | ((kinds == _LETTER) & np.isin(last, (_LETTER, _MARK)))
-        begins = ~goes_on
-        for row, start, end in zip(rows, self.offsets, self.offsets[1:], strict=False):
-            if row.words is not None:
-                places = row.words[row.words[:, 0] < row.words[:, 1]]
-                begins[start:end] = False
-                begins[start + places[:, 0]] = True
-                ends = start + places[:, 1]
-                begins[ends[ends < end]] = True  # the space after a word is not part of it
-        begins[self.offsets[:-1][np.diff(self.offsets) > 0]] = True
-        return np.cumsum(begins)
+        begins = np.append(~goes_on, True)
+        said = [row.words for row in rows if row.words is not None]
+        if said:
+            has_words = np.fromiter((row.words is not None for row in rows), np.bool_, len(rows))
+            begins[:-1] &= ~np.repeat(has_words, np.diff(self.offsets))
+            shifts = np.repeat(self.offsets[:-1][has_words], list(map(len, said)))
+            # where a word begins, and the space after it, which is not part of it
+            begins[np.concatenate(said) + shifts[:, None]] = True
+        begins[self.offsets] = True
+        return np.cumsum(begins[:-1])
 
 
 def find_units(rows: Sequence[AnnotatedText], encoded: EncodedWindows, *, words: bool) -> Units:

@@ -178,9 +178,9 @@ def join_words(words: Sequence[str], how: JoinWords) -> tuple[str, Spans]:
     sizes = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
     separator = "" if how == "none" else " "
     text = separator.join(words)
-    if how != "auto" or not UNSPACED_PATTERN.search(text):
-        ends = np.cumsum(sizes) + len(separator) * np.arange(len(words))
-        return text, np.stack([ends - sizes, ends], axis=1)
+    if how != "auto" or text.isascii() or not UNSPACED_PATTERN.search(text):
+        ends = (sizes + len(separator)).cumsum() - len(separator)
+        return text, _places(ends, sizes)
     parts = [words[0]]
     for last, word in pairwise(words):
         is_apart = (
@@ -190,7 +190,13 @@ def join_words(words: Sequence[str], how: JoinWords) -> tuple[str, Spans]:
         )
         parts.append(f" {word}" if is_apart else word)
     ends = np.fromiter(accumulate(map(len, parts)), dtype=np.int64, count=len(words))
-    return "".join(parts), np.stack([ends - sizes, ends], axis=1)
+    return "".join(parts), _places(ends, sizes)
+
+
+def _places(ends: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Spans:
+    places = np.empty((len(ends), 2), dtype=np.int64)
+    places[:, 0], places[:, 1] = ends - sizes, ends
+    return places
 
 
 def as_list(value: Any, column: str, text: Any) -> list[Any]:
@@ -312,6 +318,8 @@ def _listed_words(value: Any, column: str) -> list[str]:
             "rows."
         )
     words = list(value)
+    if set(map(type, words)) <= {str}:
+        return words
     for place, word in enumerate(words):
         if not isinstance(word, str):
             raise DataError(

@@ -92,10 +92,10 @@ def score_window(
     window: Window, start_logits: npt.NDArray[np.floating], end_logits: npt.NDArray[np.floating]
 ) -> WindowScores:
     """Turn (T,) logits of a window into probabilities of what can be an answer."""
-    starts, ends = (
-        _log_softmax(np.append(logits[:1], logits[window.shown_places]).astype(np.float64))
-        for logits in (start_logits, end_logits)
-    )
+    logits = np.empty((2, 1 + window.count), dtype=np.float64)
+    for line, said in zip(logits, (start_logits, end_logits), strict=True):
+        line[0], line[1:] = said[0], said[window.shown_places]
+    starts, ends = _log_softmax(logits)
     return WindowScores(window.start, starts[1:], ends[1:], float(starts[0] + ends[0]))
 
 
@@ -143,32 +143,36 @@ def best_spans(
         max_tokens: Tokens that a span has at most.
     """
     longest = max(min(max_tokens, max(len(window.ends) for window in windows)), 1)
-    table = np.concatenate([_span_scores(window, longest) for window in windows])  # (sum of n, L)
-    starts = np.concatenate([np.arange(len(w.starts)) + w.first for w in windows])
-    scores = table.ravel()
-    bests = table.max(-1)
-    size = min(_FIRST_LOOK, len(bests))
+    gap = np.full(longest - 1, -np.inf)  # so that no span goes on in the next window
+    ends = np.concatenate([part for window in windows for part in (window.ends, gap)])
+    starts = np.concatenate([part for window in windows for part in (window.starts, gap)])
+    tokens = np.concatenate([w.first + np.arange(len(w.starts) + len(gap)) for w in windows])
+    bests = starts[: len(starts) - len(gap)] + _greatest_ahead(ends, longest)
+    size = min(_FIRST_LOOK, sum(len(window.starts) for window in windows))
     if not size:
         return
     # at least `size` spans reach the score that so many starts reach
     bound = -np.partition(-bests, size - 1)[size - 1]
     for highest, least in ((np.inf, bound), (bound, -np.inf)):
-        chosen = (scores >= least) & (scores < highest) & (scores > -np.inf)
-        places = np.flatnonzero(chosen)
-        for place in places[np.argsort(-scores[places], kind="stable")].tolist():
-            start, following = divmod(place, longest)
-            first = int(starts[start])
-            yield first, first + following, float(scores[place])
+        lines = np.flatnonzero((bests >= least) & (bests > -np.inf))
+        table = starts[lines, None] + ends[lines[:, None] + np.arange(longest)]  # (lines, L)
+        chosen = (table >= least) & (table < highest) & (table > -np.inf)
+        line, following = chosen.nonzero()
+        scores = table[line, following]
+        order = np.argsort(-scores, kind="stable")
+        first = tokens[lines[line[order]]]
+        last = first + following[order]
+        yield from zip(first.tolist(), last.tolist(), scores[order].tolist(), strict=True)
 
 
-def _span_scores(window: WindowScores, longest: int) -> Floats:
-    """Return (n, L) scores of spans by first token and by how many tokens follow it."""
-    if not len(window.ends):
-        return np.empty((0, longest))
-    padded = np.append(window.ends, np.full(longest - 1, -np.inf))
-    ends = np.lib.stride_tricks.sliding_window_view(padded, longest)
-    scores: Floats = window.starts[:, None] + ends
-    return scores
+def _greatest_ahead(values: Floats, count: int) -> Floats:
+    """Return the greatest of each `count` values that follow each other."""
+    reach = 1
+    while reach < count:
+        step = min(reach, count - reach)
+        values = np.maximum(values[:-step], values[step:])
+        reach += step
+    return values
 
 
 def _distinct(prediction: AnswerPrediction, max_tokens: int) -> Iterator[FoundAnswer]:
@@ -195,6 +199,7 @@ def token_span(places: npt.NDArray[np.int32], start: int, end: int) -> tuple[int
 
 
 def _log_softmax(values: Floats) -> Floats:
-    shifted = values - values.max()
-    scores: Floats = shifted - np.log(np.exp(shifted).sum())
+    """Return the logarithms of the probabilities along the last axis."""
+    shifted = values - values.max(-1, keepdims=True)
+    scores: Floats = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return scores

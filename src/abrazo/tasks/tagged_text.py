@@ -20,6 +20,7 @@ Aggregation = Literal["none", "simple", "first", "average", "max"]
 
 _MOST_PLACES = 1 << 18
 """Places of a padded array, so that one long row among short ones costs little memory."""
+_TINY = np.finfo(np.float64).tiny
 _SURE = 30.0
 """A logarithm of odds that stands for certainty."""
 
@@ -89,34 +90,32 @@ def score_units(
     With `average` and `max` all pieces of a unit say of which type it is; whether it begins a span
     is said by the first.
     """
-    first = log_softmax(logits[row.firsts])  # (U, C)
-    if how not in ("average", "max") or not len(first):
-        return first
-    visible = row.unit_of_piece >= 0
-    masses = np.exp(log_softmax(logits[visible])) @ _types_of_tags(tag_set)  # (visible, K + 1)
-    units = row.unit_of_piece[visible]
-    total = np.zeros((len(first), masses.shape[1]))
-    if how == "average":
-        np.add.at(total, units, masses)
-    else:
-        np.maximum.at(total, units, masses)
+    if how not in ("average", "max") or not len(row.firsts):
+        return log_softmax(logits[row.firsts])
+    pieces = log_softmax(logits)
+    masses = np.exp(pieces) @ tag_set.has_type  # (N, K + 1)
+    sums = np.zeros((len(row.firsts) + 1, masses.shape[1]))  # the last is of pieces without a unit
+    (np.add if how == "average" else np.maximum).at(sums, row.unit_of_piece, masses)
+    total = sums[:-1]
     total /= total.sum(-1, keepdims=True)
-    of_type = np.exp(first) @ _types_of_tags(tag_set)
-    shares = first - _log(of_type)[:, tag_set.type_of]
-    return shares + _log(total)[:, tag_set.type_of]
+    first = pieces.take(row.firsts, 0)  # (U, C)
+    shares = first - _log(np.exp(first) @ tag_set.has_type).take(tag_set.type_of, 1)
+    return shares + _log(total).take(tag_set.type_of, 1)
 
 
 def _log(probabilities: Floats) -> Floats:
     """Return logarithms; those of 0, as where there is no tag for no span, stay finite."""
-    logarithms: Floats = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    logarithms: Floats = np.log(np.maximum(probabilities, _TINY))
     return logarithms
 
 
 def spans_of(prediction: TagPrediction, tag_set: TagSet) -> list[FoundSpan]:
     """Return the spans that the chosen tags stand for, in order."""
     assert prediction.row is not None
+    if not tag_set.kind_of[prediction.tags].any():  # all are `OUTSIDE`, as in most rows
+        return []
     found = _found(prediction.tags, tag_set)
-    masses = np.exp(prediction.scores) @ _types_of_tags(tag_set)[:, :-1]  # (U, K)
+    masses = np.exp(prediction.scores) @ tag_set.has_type[:, :-1]  # (U, K)
     sums = np.concatenate([np.zeros((1, masses.shape[1])), np.cumsum(masses, axis=0)])
     shares = (sums[found.ends] - sums[found.starts]) / (found.ends - found.starts)[:, None]
     places = prediction.row.places
@@ -214,8 +213,3 @@ def _padded(rows: Sequence[tuple[Floats, Int64]]) -> tuple[Floats, Int64]:
 
 def _found(tags: Int64, tag_set: TagSet) -> TagSpans:
     return find_spans(tag_set.kind_of[tags], tag_set.type_of[tags])
-
-
-def _types_of_tags(tag_set: TagSet) -> Floats:
-    """Return (C, K + 1) with 1 at the type of each tag; the last column is that of `O`."""
-    return np.eye(len(tag_set.types) + 1)[tag_set.type_of]

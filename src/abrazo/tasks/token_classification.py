@@ -374,16 +374,18 @@ def _unit_rows(
     is_exact: Sequence[bool] | None,
 ) -> Iterator[UnitRow]:
     """Yield each row with its own units, numbers counted from the row's beginning."""
-    pieces, offsets = encoded.text_offsets.tolist(), units.offsets.tolist()
-    for number, row in enumerate(rows):
-        of_units = slice(offsets[number], offsets[number + 1])
-        of_pieces = slice(pieces[number], pieces[number + 1])
-        unit_of_piece = units.unit_of_piece[of_pieces]
+    pieces, offsets = encoded.text_offsets, units.offsets
+    firsts = units.firsts - np.repeat(pieces[:-1], np.diff(offsets))
+    unit_of_piece = units.unit_of_piece - np.repeat(offsets[:-1], np.diff(pieces))
+    unit_of_piece[units.unit_of_piece < 0] = -1
+    stretches = zip(pairwise(offsets.tolist()), pairwise(pieces.tolist()), strict=True)
+    for number, (row, stretch) in enumerate(zip(rows, stretches, strict=True)):
+        of_units, of_pieces = (slice(*places) for places in stretch)
         yield UnitRow(
             row.text,
             units.places[of_units],
-            units.firsts[of_units] - of_pieces.start,
-            np.where(unit_of_piece < 0, -1, unit_of_piece - of_units.start),
+            firsts[of_units],
+            unit_of_piece[of_pieces],
             None if tags is None else tags[of_units],
             row.spans,
             is_exact is None or is_exact[number],

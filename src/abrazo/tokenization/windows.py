@@ -74,6 +74,13 @@ class _Tokens:
     def offsets(self) -> Int64:
         return _offsets(self.lengths)
 
+    def of_texts(self, numbers: Int64) -> "_Tokens":
+        """Return the tokens of some of the texts, in that order, perhaps of one several times."""
+        lengths = self.lengths[numbers]
+        places = np.repeat(self.offsets[numbers], lengths) + _counted(lengths)
+        spans = self.spans[places] if len(self.spans) else self.spans
+        return _Tokens(self.ids[places], lengths, spans)
+
 
 @dataclass(frozen=True)
 class WindowEncoder:
@@ -127,11 +134,22 @@ class WindowEncoder:
         )
 
     def _tokens(self, texts: Sequence[str], *, with_spans: bool) -> _Tokens:
-        """Encode texts without special tokens, some at a time to bound memory."""
+        """Encode texts without special tokens, equal ones once: questions share contexts."""
+        first_rows: dict[str, int] = {}
+        for row, text in enumerate(texts):
+            first_rows.setdefault(text, row)
+        tokens = self._encoded(list(first_rows), list(first_rows.values()), with_spans=with_spans)
+        if len(first_rows) == len(texts):
+            return tokens
+        numbers = {text: number for number, text in enumerate(first_rows)}
+        return tokens.of_texts(np.fromiter((numbers[text] for text in texts), dtype=np.int64))
+
+    def _encoded(self, texts: Sequence[str], rows: Sequence[int], *, with_spans: bool) -> _Tokens:
+        """Encode texts some at a time, to bound memory; `rows` are their numbers for messages."""
         ids, lengths, spans = [], [], []
         for start in range(0, len(texts), _ROWS_AT_ONCE):
             part = texts[start : start + _ROWS_AT_ONCE]
-            numbers = range(start, start + len(part))
+            numbers = rows[start : start + _ROWS_AT_ONCE]
             found = encode_texts(self.backend, part, offsets=with_spans, rows=numbers)
             lengths.append(np.fromiter(map(len, found), dtype=np.int64, count=len(found)))
             total = int(lengths[-1].sum())
