@@ -88,6 +88,29 @@ def test_overrides_change_the_config_and_unknown_ones_are_refused(tmp_path: Any)
         kind.from_pretrained(folder, nun_labels=3)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"labels": ["a", "a"]}, "`labels` must not name a label twice"),
+        ({"labels": "ab"}, "`labels` must be a list of texts, .* but is 'ab'"),
+        ({"labels": []}, "`labels` must be a list of texts"),
+        ({"labels": [0, 1]}, "`labels` must be a list of texts"),
+        ({"labels": ["a", "b"], "num_labels": 3}, "`num_labels` is 3, but `labels` names 2"),
+    ],
+    ids=str,
+)
+def test_wrong_names_of_classes_are_refused(
+    tmp_path: Any, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        BertForSequenceClassification.from_pretrained(tiny_folder(tmp_path), **options)
+
+
+def test_names_of_classes_and_their_number_may_both_be_given(tmp_path: Any) -> None:
+    model = load_model(tiny_folder(tmp_path), labels=("a", "b", "c"), num_labels=3)
+    assert model.config.labels == ["a", "b", "c"]
+
+
 def test_names_can_be_given_to_classes_once_the_number_fits() -> None:
     model = tiny_bert("sequence_classification")
     model.set_labels(["bad", "good"])

@@ -96,3 +96,15 @@ def test_without_a_tokenizer_the_configuration_is_as_it_is_given() -> None:
 def test_a_configuration_of_another_family_is_refused() -> None:
     with pytest.raises(az.ConfigError, match="GPT2LMHeadModel takes a GPT2Config"):
         az.GPT2LMHeadModel.from_config(tiny_config(), tokenizer=tiny_tokenizer())
+
+
+@pytest.mark.parametrize("kind", [az.AutoModel, az.BertModel, az.SentenceModel])
+def test_what_is_no_configuration_is_refused(kind: Any) -> None:
+    with pytest.raises(az.ConfigError, match=r"[Cc]onfig"):
+        kind.from_config("minilm")
+
+
+def test_a_new_model_of_sentences_encodes() -> None:
+    model = az.SentenceModel.from_config(tiny_config(), tokenizer=tiny_tokenizer())
+    assert type(model) is az.SentenceModel
+    assert model.encode("the film").shape == (32,)

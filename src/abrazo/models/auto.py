@@ -241,6 +241,11 @@ class AutoModel:
         cls, config: ModelConfig, *, tokenizer: Tokenizer | None = None
     ) -> PretrainedModel:
         """Build the class of the configuration's family; see `PretrainedModel.from_config`."""
+        if not isinstance(config, ModelConfig):
+            raise ConfigError(
+                f"A model is built from a configuration, such as `BertConfig()`, not from "
+                f"{config!r:.80}."
+            )
         kind = model_class(config.model_type, cls.head or "")
         return kind.from_config(config, tokenizer=tokenizer)
 

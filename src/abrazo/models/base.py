@@ -452,6 +452,7 @@ class PretrainedModel(nn.Module):
         stored = read_config(folder, cls.family)
         config = config or stored
         if labels is not None:
+            require_labels(labels, overrides.pop("num_labels", None))
             overrides["id2label"] = dict(enumerate(labels))
         if overrides:
             config = config.replace(**overrides)
@@ -584,6 +585,31 @@ def read_config(folder: Path, family: Family) -> ModelConfig:
             f"{family.name!r}. `AutoModel` picks the class by the type."
         )
     return family.config.from_hf(fields, where=str(folder / CONFIG_FILE))
+
+
+def require_labels(labels: Sequence[str], count: object = None) -> None:
+    """Check the names that a user gives to classes.
+
+    Args:
+        labels: The names.
+        count: How many the user says there are, where that is said too.
+
+    Raises:
+        ConfigError: They are no list of different texts, or more or fewer than said.
+    """
+    names = None if isinstance(labels, str) else list(labels)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            "`labels` must be a list of texts, one for each class, such as "
+            f'`["negative", "positive"]`, but is {labels!r:.80}.'
+        )
+    if len(set(names)) < len(names):
+        raise ConfigError(f"`labels` must not name a label twice, but is {names!r:.80}.")
+    if count not in (None, len(names)):
+        raise ConfigError(
+            f"`num_labels` is {count!r:.80}, but `labels` names {len(names)}. Leave `num_labels` "
+            "out."
+        )
 
 
 def labels_differ(wanted: ModelConfig, stored: ModelConfig) -> bool:

@@ -22,12 +22,14 @@ from abrazo.heads.similarity import EmbeddingHead, Projection
 from abrazo.layers.init import SkipInit
 from abrazo.models.auto import AutoModel, class_with_head
 from abrazo.models.base import MAX_SHARD_SIZE, PretrainedModel
+from abrazo.models.config import ModelConfig
 from abrazo.models.sentence_files import (
     WEIGHTS_FILE,
     SentenceRecipe,
     read_recipe,
     write_recipe,
 )
+from abrazo.tokenization.tokenizer import Tokenizer
 
 
 class SentenceModel(PretrainedModel):
@@ -96,6 +98,19 @@ class SentenceModel(PretrainedModel):
         self.head.poolings, self.head.normalize = self.recipe.poolings, self.recipe.normalize
 
     # Loading and saving --------------------------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, *, tokenizer: Tokenizer | None = None) -> Self:
+        """Build a backbone with new weights, and the mean of its tokens on it.
+
+        Args:
+            config: The configuration of any family.
+            tokenizer: As in `PretrainedModel.from_config`.
+
+        Raises:
+            ConfigError: It is none, or has no place for an id of the tokenizer.
+        """
+        return cls(AutoModel.from_config(config, tokenizer=tokenizer))
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> Self:
