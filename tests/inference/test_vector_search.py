@@ -126,6 +126,11 @@ def test_a_damaged_index_is_one_typed_error(name, damage, tmp_path):
             SearchIndex.load(tmp_path / "index")
 
 
+def test_no_question_finds_nothing():
+    assert search([], TEXTS, model=MODEL) == []
+    assert SearchIndex(torch.randn(5, 8)).search(torch.empty(0, 8)) == []
+
+
 def test_bad_input_is_named():
     with pytest.raises(DataError, match="a list of at least one text"):
         SearchIndex.build(MODEL, [])
@@ -141,6 +146,8 @@ def test_bad_input_is_named():
         search(torch.randn(8), torch.randn(3, 8), top_k=0)
     with pytest.raises(ConfigError, match="only with a `model`"):
         search("the film", TEXTS)
+    with pytest.raises(ConfigError, match=r"encoded by a model, but it is 'minilm'\. Load one"):
+        search("the film", TEXTS, model="minilm")
     with pytest.raises(ConfigError, match="`metric` must be one of"):
         SearchIndex(torch.randn(5, 8), metric="near")
     with pytest.raises(ConfigError, match="leave them out"):

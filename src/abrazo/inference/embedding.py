@@ -263,6 +263,11 @@ _prepared_models: "weakref.WeakKeyDictionary[PretrainedModel, _Prepared]" = (
 
 
 def _prepare(model: PretrainedModel) -> _Prepared:
+    if not isinstance(model, PretrainedModel):
+        raise ConfigError(
+            f"Texts are encoded by a model, but it is {model!r:.80}. Load one: "
+            '`load_model("minilm")`.'
+        )
     kept = _prepared_models.get(model)
     if isinstance(model, SentenceModel):
         recipe = model.recipe

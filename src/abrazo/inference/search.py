@@ -273,9 +273,9 @@ def nearest(
     if top_k < 1:
         raise ConfigError(f"`top_k` must be at least 1, but is {top_k}.")
     count = min(top_k, len(corpus))
-    parts = [_nearest_of(part, corpus, count, metric) for part in queries.split(_QUESTIONS_AT_ONCE)]
-    if not parts:
+    if not len(queries):
         return queries.new_empty(0, count), torch.empty(0, count, dtype=torch.long)
+    parts = [_nearest_of(part, corpus, count, metric) for part in queries.split(_QUESTIONS_AT_ONCE)]
     scores, places = (torch.cat(halves) for halves in zip(*parts, strict=True))
     return scores, places
 
