@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 import yaml
 
-from abrazo.errors import ConfigError, did_you_mean
+from abrazo.errors import ConfigError, did_you_mean, one_of
 
 
 class _StrictNames(type):
@@ -104,11 +104,25 @@ def _wrong_types(cls: type[Config], values: Mapping[str, Any]) -> list[str]:
     problems = []
     for name, value in values.items():
         hint = hints[name]
-        if not _fits(value, hint):
+        if _fits(value, hint):
+            continue
+        if choices := _choices(hint):
+            problems.append(one_of(f"`{name}`", value, choices))
+        else:
             kind = hint.__name__ if isinstance(hint, type) else str(hint)
             kind = kind.replace("collections.abc.", "").replace("typing.", "")
             problems.append(f"`{name}` must be of type {kind}, but is {value!r:.80}.")
     return problems
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """Return what a field of a few texts may be, None left out; of other fields nothing."""
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return inner if all(isinstance(choice, str) for choice in inner) else ()
+    kinds = [kind for kind in inner if kind is not types.NoneType]
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return _choices(kinds[0]) if is_union and len(kinds) == 1 else ()
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -333,7 +333,7 @@ WRONG_SETTINGS: list[tuple[Any, str]] = [
     ({"labels": ["a", 1]}, "`labels` must be of type Sequence"),
     ({"labels": ["a", "a"]}, "`labels` must not name a label twice"),
     ({"labels": ["a", "b", "c"]}, "name 3 labels, but the model has 2 classes"),
-    ({"problem": "evil"}, "`problem` must be of type"),
+    ({"problem": "evil"}, "`problem` must be one of `single_label_classification`, .*'evil'"),
     ({"max_length": 10**6}, "`max_length` must be at most 64, the model's own"),
     ({"max_length": "x", "text_column": 3}, "`max_length` .*\n`text_column` must be of type str"),
 ]
