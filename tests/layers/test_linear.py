@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from abrazo.errors import ConfigError
 from abrazo.layers import linear as module
+from abrazo.layers import onednn
 from abrazo.layers.feedforward import ACTIVATIONS, FeedForward, activation
 from abrazo.layers.linear import Linear, pack_weights
 
@@ -114,7 +115,7 @@ def test_feedforward_without_gradients_is_that_with_them(
 
 
 needs_bf16 = pytest.mark.skipif(
-    torch.bfloat16 not in module._DTYPES, reason="this processor does not multiply bf16"
+    torch.bfloat16 not in onednn.DTYPES, reason="this processor does not multiply bf16"
 )
 
 
@@ -212,8 +213,8 @@ def test_gradient_under_autocast_comes_as_the_weight_lies() -> None:
 
 
 def test_builds_without_onednn_use_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_onednn", None)
-    monkeypatch.setattr(module, "_DTYPES", ())
+    monkeypatch.setattr(onednn, "product", None)
+    monkeypatch.setattr(onednn, "DTYPES", ())
     layer, values = Linear(4, 4), torch.randn(2, 4)
     torch.testing.assert_close(layer(values), F.linear(values, layer.weight, layer.bias))
     assert not layer.fuses(values, "gelu")

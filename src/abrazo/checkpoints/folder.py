@@ -114,7 +114,7 @@ def save_weights(
     """Write a model's tensors into a folder, in one file or, above `max_shard_size`, in several.
 
     Each file is whole or as it was before; weights under the other names of this module that the
-    XX a whole folder in one step, save into an
+    folder held are removed afterwards. To write a whole folder in one step, save into an
     `atomic_folder`.
 
     Args:

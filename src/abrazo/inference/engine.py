@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from abrazo.errors import ConfigError
 from abrazo.heads.base import IGNORED_LABEL, Head
+from abrazo.layers.heap import freed_memory_kept
 from abrazo.layers.packing import PackedBatch
 from abrazo.layers.precision import precision_name, resolve_precision
 from abrazo.models.base import PretrainedModel
@@ -89,8 +90,10 @@ class Engine:
             condense: Keeps of the head's tensors what is needed; None keeps all.
             whole_rows: Whether all features of a row must be in one batch.
         """
-        with _evaluating(self.model):
-            for stretch in self._stretches(features, whole_rows):
+        with _evaluating(self.model), contextlib.ExitStack() as while_there_is_more:
+            for number, stretch in enumerate(self._stretches(features, whole_rows)):
+                if number == 1:  # a few rows are not worth it
+                    while_there_is_more.enter_context(freed_memory_kept())
                 units = units_of(stretch, whole_rows)
                 outputs = self._run_stretch(stretch, units, collate, loss, condense)
                 yield from zip(stretch, outputs, strict=True)

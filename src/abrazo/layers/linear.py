@@ -12,11 +12,17 @@ layers keep the blocks.
 Shapes: T tokens, I input width, O output width.
 """
 
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from abrazo.layers import onednn
+from abrazo.layers.bf16 import Bf16Copy, bf16_linear, state_of
 
 _FUSED_ACTIVATIONS = {
     "gelu": ("gelu", "none"),
@@ -40,31 +46,13 @@ _FEW_TOKENS = 64
 """For how many tokens blocks are laid out; they serve any number."""
 
 
-def _find_onednn() -> Any:
-    """Return oneDNN's product, which has no public name in torch, or None in builds without it."""
-    if not torch.backends.mkldnn.is_available():
-        return None
-    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-
-
-def _dtypes_of_onednn() -> tuple[torch.dtype, ...]:
-    """Return what this processor's oneDNN multiplies natively."""
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.float32, torch.bfloat16
-    return (torch.float32,)
-
-
-_onednn = _find_onednn()
-_DTYPES = () if _onednn is None else _dtypes_of_onednn()
-
-
 class _OneDNNLinear(torch.autograd.Function):
     """`F.linear` with all three products on oneDNN."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(hidden, weight)
-        return _onednn(hidden, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+        return onednn.product(hidden, weight, bias, "none", [], "")  # type: ignore[no-any-return]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -73,36 +61,8 @@ class _OneDNNLinear(torch.autograd.Function):
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad
         grad = grad.contiguous()
         return (
-            _onednn(grad, weight.t(), None, "none", [], "") if needs_hidden else None,
-            _onednn(grad.t(), hidden.t(), None, "none", [], "") if needs_weight else None,
-            grad.sum(0) if needs_bias else None,
-        )
-
-
-class _Bf16Linear(torch.autograd.Function):
-    """The product of an fp32 layer in bf16, as autocast has it.
-
-    Autocast keeps a node for each cast and turned matrix, and turns the gradient of the matrix
-    around while it is copied to fp32, which takes longer than the product. Here it is computed the
-    right way round.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        hidden, weight16 = hidden.to(torch.bfloat16), weight.to(torch.bfloat16)
-        ctx.save_for_backward(hidden, weight16)
-        bias16 = None if bias is None else bias.to(torch.bfloat16)
-        return _onednn(hidden, weight16, bias16, "none", [], "")  # type: ignore[no-any-return]
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight16 = ctx.saved_tensors
-        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad
-        grad = grad.contiguous()
-        return (
-            grad @ weight16 if needs_hidden else None,
-            grad.t() @ hidden if needs_weight else None,
+            onednn.product(grad, weight.t(), None, "none", [], "") if needs_hidden else None,
+            onednn.product(grad.t(), hidden.t(), None, "none", [], "") if needs_weight else None,
             grad.sum(0) if needs_bias else None,
         )
 
@@ -111,7 +71,7 @@ def _trains_in_bf16(hidden: Tensor, weight: Tensor) -> bool:
     return (
         torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and torch.bfloat16 in _DTYPES
+        and torch.bfloat16 in onednn.DTYPES
         and torch.is_grad_enabled()
         and weight.dtype == torch.float32
         and _is_packed_on_cpu(hidden)
@@ -120,7 +80,7 @@ def _trains_in_bf16(hidden: Tensor, weight: Tensor) -> bool:
 
 def _suits_onednn(hidden: Tensor, weight: Tensor) -> bool:
     return (
-        hidden.dtype in _DTYPES
+        hidden.dtype in onednn.DTYPES
         and hidden.dtype == weight.dtype
         and not torch.is_autocast_enabled("cpu")
         and _is_packed_on_cpu(hidden)
@@ -142,34 +102,32 @@ class _Packed:
 
     def __init__(self, weight: Tensor) -> None:
         self.blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _FEW_TOKENS)
-        self._made_of = _state(weight)
+        self._made_of = state_of(weight)
 
     def is_of(self, weight: Tensor) -> bool:
         """Tell whether the matrix is still the same."""
-        return self._made_of == _state(weight)
+        return self._made_of == state_of(weight)
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         return type(None), ()  # a copy of a layer starts without
 
 
-def _state(weight: Tensor) -> tuple[int, int]:
-    return weight.data_ptr(), weight._version
-
-
 class Linear(nn.Linear):
     """`nn.Linear` on the fastest kernel there is."""
 
+    bf16_copy: Bf16Copy | None = None
+    """The matrix as products in bf16 take it, kept while it is trained; see `bf16_copies_kept`."""
     _packed: _Packed | None = None
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Turn (T, I) into (T, O)."""
         if _suits_onednn(hidden, self.weight):
             if not torch.is_grad_enabled():
-                return _onednn(hidden, self._blocks(), self.bias, "none", [], "")  # type: ignore[no-any-return]
+                return onednn.product(hidden, self._blocks(), self.bias, "none", [], "")  # type: ignore[no-any-return]
             if hidden.dtype == torch.float32:
                 return _OneDNNLinear.apply(hidden, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
         elif _trains_in_bf16(hidden, self.weight):
-            return _Bf16Linear.apply(hidden, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
+            return bf16_linear(hidden, self.weight, self.bias, self.bf16_copy)
         return F.linear(hidden, self.weight, self.bias)
 
     def matrix(self) -> Tensor:
@@ -187,7 +145,7 @@ class Linear(nn.Linear):
     def forward_activated(self, hidden: Tensor, activation: str) -> Tensor:
         """Turn (T, I) into (T, O) and apply the activation in the same pass."""
         name, form = _FUSED_ACTIVATIONS[activation]
-        return _onednn(hidden, self._blocks(), self.bias, name, [], form)  # type: ignore[no-any-return]
+        return onednn.product(hidden, self._blocks(), self.bias, name, [], form)  # type: ignore[no-any-return]
 
     def pack(self) -> None:
         """Keep the matrix in blocks too, until it changes, moves or is trained."""
@@ -228,8 +186,37 @@ def pack_weights(module: nn.Module) -> None:
             layer.pack()
 
 
+@contextlib.contextmanager
+def bf16_copies_kept(module: nn.Module) -> Iterator[None]:
+    """Let layers that train in bf16 on a CPU keep a copy of their matrix for a while.
+
+    The gradients of matrices wait in the copies until they are handed over, and who moves weights
+    tells the copies; see `Bf16Copy`. Matrices that another module shares are left alone.
+    """
+    owners: Counter[Tensor] = Counter(
+        weight for part in module.modules() for weight in part.parameters(recurse=False)
+    )
+    layers = [
+        part
+        for part in module.modules()
+        if isinstance(part, Linear) and owners[part.weight] == 1 and _has_copy(part.weight)
+    ]
+    for layer in layers:
+        layer.bf16_copy = Bf16Copy()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.bf16_copy = None
+
+
+def _has_copy(weight: Tensor) -> bool:
+    has_hooks = weight._backward_hooks or weight._post_accumulate_grad_hooks  # of autograd
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not has_hooks
+
+
 def _can_be_packed(weight: Tensor) -> bool:
-    is_native = weight.dtype == torch.bfloat16 and weight.dtype in _DTYPES
+    is_native = weight.dtype == torch.bfloat16 and weight.dtype in onednn.DTYPES
     # tensors made in inference mode do not tell when they change
     return is_native and weight.device.type == "cpu" and not weight.is_inference()
 

@@ -6,14 +6,18 @@ decay, which is a product with a scalar: its moments are zero. So the gradient o
 stays sparse, moments are kept for the rows seen so far, and the result is that of AdamW over the
 whole matrix. Once more than half of the rows have been seen, all of them count as seen.
 
+Where layers train in bf16 on a CPU, the gradients of their matrices wait in `Bf16Copy`, which gets
+the moved weights at once.
+
 Source: Loshchilov and Hutter 2017, Decoupled Weight Decay Regularization, algorithm 2.
 
 Shapes: V rows of the embedding matrix, K rows seen so far, T tokens of a batch, E width.
 """
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +26,8 @@ from torch.nn.utils import get_total_norm
 from torch.optim.adamw import adamw
 
 from abrazo.errors import CheckpointError
+from abrazo.layers.bf16 import Bf16Copy
+from abrazo.layers.linear import Linear
 from abrazo.layers.norms import RMSNorm
 
 _NOT_DECAYED = (nn.LayerNorm, nn.RMSNorm, RMSNorm)
@@ -78,24 +84,24 @@ class AdamW:
         for weight, name in names.items():
             if weight not in embeddings:
                 members.setdefault((weight in plain, factors[name]), {})[name] = weight
+        layers = {part.weight: part for part in model.modules() if isinstance(part, Linear)}
         self._groups = [
-            _Moments(members[is_plain, factor], 0.0 if is_plain else weight_decay, factor)
+            _Moments(members[is_plain, factor], layers, 0.0 if is_plain else weight_decay, factor)
             for is_plain, factor in sorted(members)
         ]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for group in self._groups:
-            for weight in group.weights.values():
-                weight.grad = None
+            group.forget_gradients()
         for rows in self._rows.values():
             rows.forget_gradient()
 
     def gradient_norm(self) -> float:
         """Return the Euclidean norm of all gradients together."""
-        gradients = [gradient for group in self._groups for gradient in group.gradients()]
-        gradients += [part for rows in self._rows.values() for part in rows.collect_gradient()]
-        return float(get_total_norm(gradients)) if gradients else 0.0
+        whole = (part for group in self._groups for part in group.gradients())
+        sparse = (part for rows in self._rows.values() for part in rows.collect_gradient())
+        return _norm_of(itertools.chain(whole, sparse))
 
     def step(self, learning_rate: float | None = None, *, scale: float = 1.0) -> None:
         """Move every weight that has a gradient.
@@ -141,30 +147,57 @@ class _Moments:
     """Moments of weights that are stepped whole, all with the same decay and rate."""
 
     def __init__(
-        self, weights: Mapping[str, nn.Parameter], weight_decay: float, factor: float
+        self,
+        weights: Mapping[str, nn.Parameter],
+        layers: Mapping[Tensor, Linear],
+        weight_decay: float,
+        factor: float,
     ) -> None:
         self.weights = dict(weights)
         self.weight_decay, self.factor = weight_decay, factor
         self.first = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
         self.second = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
         self.steps = {name: _count_like(weight) for name, weight in self.weights.items()}
+        self._layers = {
+            name: layers[weight] for name, weight in self.weights.items() if weight in layers
+        }
 
-    def gradients(self) -> list[Tensor]:
-        return [weight.grad for weight in self.weights.values() if weight.grad is not None]
+    def _copies(self) -> dict[str, Bf16Copy]:
+        """Return the copies in bf16 where the gradients of some weights wait, by name."""
+        copies = {name: layer.bf16_copy for name, layer in self._layers.items()}
+        return {name: copy for name, copy in copies.items() if copy is not None}
+
+    def gradients(self) -> Iterator[Tensor]:
+        """Yield the gradients; those that wait in bf16 are cast on the way."""
+        copies = self._copies()
+        for name, weight in self.weights.items():
+            if name in copies:
+                copies[name].hand_over(weight)
+            if weight.grad is not None:
+                yield weight.grad
+
+    def forget_gradients(self) -> None:
+        for weight in self.weights.values():
+            weight.grad = None
+        for copy in self._copies().values():
+            copy.gradient = None
 
     @torch.no_grad()
     def step(self, settings: "_Settings") -> None:
         """Move the weights that have a gradient."""
+        gradients = list(self.gradients())
         names = [name for name, weight in self.weights.items() if weight.grad is not None]
         _adamw(
             [self.weights[name] for name in names],
-            self.gradients(),
+            gradients,
             [self.first[name] for name in names],
             [self.second[name] for name in names],
             [self.steps[name] for name in names],
             settings._replace(rate=settings.rate * self.factor),
             self.weight_decay,
         )
+        for name, copy in self._copies().items():
+            copy.renew(self.weights[name])
 
     def state_tensors(self) -> dict[str, Tensor]:
         kinds = {"first": self.first, "second": self.second, "step": self.steps}
@@ -327,6 +360,24 @@ def _adamw(
         eps=settings.eps,
         maximize=False,
     )
+
+
+def _norm_of(gradients: Iterable[Tensor]) -> float:
+    """Return the Euclidean norm of all gradients together.
+
+    On a CPU the norm of each row comes first: torch computes those on all threads, unlike that of a
+    whole matrix, and a matrix that was just cast is still in the cache.
+    """
+    norms, elsewhere = [torch.zeros(1)], []
+    for gradient in gradients:
+        if gradient.device.type == "cpu":
+            rows = gradient.flatten(0, -2) if gradient.dim() > 1 else gradient.view(1, -1)
+            norms.append(torch.linalg.vector_norm(rows, dim=-1))
+        else:
+            elsewhere.append(gradient)
+    if elsewhere:
+        norms.append(get_total_norm(elsewhere).cpu().view(1))
+    return float(torch.linalg.vector_norm(torch.cat(norms)))
 
 
 def _count_like(weight: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ from abrazo.errors import ConfigError, TrainingError
 from abrazo.heads.outputs import ModelOutput
 from abrazo.hub.resolve import find_run_model
 from abrazo.inference.evaluation import Evaluation
+from abrazo.layers.heap import freed_memory_kept
+from abrazo.layers.linear import bf16_copies_kept
 from abrazo.models.auto import load_model
 from abrazo.models.base import PretrainedModel
 from abrazo.tasks.auto import task_type
@@ -61,7 +63,6 @@ from abrazo.training.evaluating import (
     with_prefix,
 )
 from abrazo.training.feeding import Feeder, StepRows, computes_rows
-from abrazo.training.heap import freed_memory_kept
 from abrazo.training.objectives import LossFunction, make_objective
 from abrazo.training.parts import rows_by_task
 from abrazo.training.plan import Cadence, Plan
@@ -242,7 +243,7 @@ class Trainer:
         self._prepare(self.args.resume_from_checkpoint if resume is None else resume)
         try:
             self._call("on_train_start")
-            with freed_memory_kept():
+            with freed_memory_kept(), bf16_copies_kept(self.model):
                 self._fit()
             self._finish()
             self._call("on_train_end")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from abrazo.training import heap
-from abrazo.training.heap import freed_memory_kept
+from abrazo.layers import heap
+from abrazo.layers.heap import freed_memory_kept
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,17 @@ def test_memory_is_returned_when_a_run_fails(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match="broken off"):
         run()
     assert library.told[-2:] == [(heap._TRIM_THRESHOLD, heap._KEPT_AFTERWARDS), "trimmed"]
+
+
+def test_memory_is_returned_when_the_last_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library()
+    monkeypatch.setattr(heap, "_glibc", lambda: library)
+    with freed_memory_kept():
+        told = list(library.told)
+        with freed_memory_kept():
+            pass
+        assert library.told == told
+    assert library.told[-1] == "trimmed"
 
 
 @pytest.mark.parametrize("name", heap._SETTINGS)
