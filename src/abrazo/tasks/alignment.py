@@ -56,13 +56,15 @@ class _Characters:
 
     def __init__(self, texts: Sequence[str]) -> None:
         codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        signs, places = np.unique(codes, return_inverse=True)
-        kinds = np.fromiter((_kind(chr(sign)) for sign in signs), np.int8, count=len(signs))
-        self.kinds = kinds[places] if len(signs) else np.empty(0, np.int8)
+        kinds = np.zeros(int(codes.max(initial=0)) + 1, np.int8)
+        kinds[codes] = 1
+        signs = kinds.nonzero()[0]  # each that there is
+        kinds[signs] = [_kind(chr(sign)) for sign in signs.tolist()]
+        self.kinds = kinds[codes]
         self.offsets = np.fromiter(accumulate(map(len, texts), initial=0), dtype=np.int64)
-        visible = np.flatnonzero(self.kinds != _SPACE)
-        every = np.arange(len(codes) + 1)
-        following = np.searchsorted(visible, every)
+        is_visible = self.kinds != _SPACE
+        visible = np.flatnonzero(is_visible)
+        following = np.append(0, np.cumsum(is_visible))  # the first of `visible` from each place on
         padded = np.append(visible, len(codes))
         self.next_visible = padded[following]
         self.after_visible = np.append(0, visible + 1)[following]
