@@ -497,7 +497,15 @@ def test_questions_that_are_too_long_are_cut_and_told(caplog):
     task = ready_task()
     with caplog.at_level(logging.WARNING, "abrazo"):
         (feature,) = encoded(task, [row])
-    assert "1 of 1 questions are longer than half" in caplog.text
+    assert not caplog.text
+    others = encoded(task, [one_row("tom lives in paris", "paris")] * 3)
+    others = [dataclasses.replace(each, row=1 + number) for number, each in enumerate(others)]
+    (message,) = remarks_of(task, [*others, dataclasses.replace(feature, row=9)])
+    assert message.startswith("1 of 4 questions, as that of row 10, are longer than half")
+    with caplog.at_level(logging.WARNING, "abrazo"):
+        for _ in range(2):
+            task.encode([row], [4], tiny_tokenizer(), with_labels=False)
+    assert caplog.text.count("as that of row 5, are cut at their ends") == 1
     assert feature.dropped > 100
     assert len(feature.input_ids) <= 64
     assert feature.label[0] > 0

@@ -238,6 +238,8 @@ class QuestionAnswering(Task):
         """Turn each row into one window, or several where its context is long."""
         read = read_questions(self.reader, rows, numbers, origin, with_answers=with_labels)
         encoded = self._encode_texts(read, numbers, tokenizer, origin)
+        if not with_labels:
+            self._tell_cut(encoded, numbers, origin)
         sources = list(_context_rows(read, encoded))
         spans = [self._answer_spans(row, source) for row, source in zip(read, sources, strict=True)]
         return list(_features(encoded, sources, spans, numbers))
@@ -252,7 +254,7 @@ class QuestionAnswering(Task):
         settings = self.settings
         assert settings.max_length is not None
         try:
-            encoded = tokenizer.encode_windows(
+            return tokenizer.encode_windows(
                 [row.context for row in rows],
                 [row.question for row in rows],
                 max_length=settings.max_length,
@@ -266,14 +268,18 @@ class QuestionAnswering(Task):
                         "is no character. Remove or mend such rows."
                     ) from error
             raise
-        cut = int((encoded.dropped > 0).sum())
-        if cut:
+
+    def _tell_cut(
+        self, encoded: EncodedWindows, numbers: Sequence[int], origin: Callable[[int], str]
+    ) -> None:
+        """Name a question that is cut; how many of labelled rows are, `new_remarks` counts."""
+        cut = encoded.dropped.nonzero()[0]
+        if len(cut):
             self._tell_once(
-                "%d of %d questions are longer than half of what the model reads, as that of %s; "
-                "their ends are cut off.",
-                *(cut, len(rows), origin(numbers[int(encoded.dropped.argmax())])),
+                "Questions longer than half of what the model reads, as that of %s, are cut at "
+                "their ends.",
+                origin(numbers[int(cut[0])]),
             )
-        return encoded
 
     def _answer_spans(self, row: Question, source: ContextRow) -> list[tuple[int, int]] | None:
         """Return first and last token of each right answer; None without labels."""
@@ -283,7 +289,7 @@ class QuestionAnswering(Task):
         return [span for span in found if span is not None]
 
     def new_remarks(self) -> Remarks:
-        """Return counters of answers that cannot be learned, or never be given as a whole."""
+        """Return counters of cut questions, and of answers not to be learned or given whole."""
         return AnswerRemarks(self.settings.max_answer_length)
 
     def _tell_once(self, message: str, *values: object) -> None:

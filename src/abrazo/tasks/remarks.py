@@ -1,7 +1,7 @@
 """What the rows of a data set show that their user should know, told once for all of them."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from abrazo.tasks.base import Features
@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 class Remarks:
     """Counts nothing; tasks that have something to say count it as they are shown rows."""
+
+    tells_cut_rows: ClassVar[bool] = False
+    """Whether rows that are cut are among what is said."""
 
     def look_at(self, features: "Sequence[Features]") -> None:
         """Look at labelled rows.

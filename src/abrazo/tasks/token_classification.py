@@ -12,7 +12,6 @@ Shapes: N pieces of a row, U units of a row, C tags.
 """
 
 import dataclasses
-import logging
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -33,6 +32,8 @@ from abrazo.tasks.alignment import Units, align_spans, find_units
 from abrazo.tasks.annotation_survey import read_rows, survey_rows
 from abrazo.tasks.annotations import AnnotatedText, AnnotationReader, JoinWords, Overlaps
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.remarks import Remarks
+from abrazo.tasks.span_remarks import SpanRemarks
 from abrazo.tasks.tagged_text import (
     Aggregation,
     FoundSpan,
@@ -50,8 +51,6 @@ from abrazo.tokenization.tokenizer import Tokenizer
 from abrazo.tokenization.windows import EncodedWindows
 
 _MOST_SHOWN = 10
-
-logger = logging.getLogger("abrazo")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +124,6 @@ class TokenClassification(Task):
             settings.join_words or "auto",
             settings.overlaps,
         )
-        self._told_cuts = False
 
     @classmethod
     def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
@@ -253,15 +251,6 @@ class TokenClassification(Task):
         aligned = align_spans(rows, units)
         tags = write_tags(aligned.spans, len(units.firsts), self.tag_set)
         counts = [0 if row.spans is None else len(row.spans) for row in rows]
-        num_cut = len(aligned.is_exact) - int(aligned.is_exact.sum())
-        if num_cut and not self._told_cuts:
-            self._told_cuts = True
-            logger.warning(
-                "%d of %d spans begin or end inside a piece of the tokenizer or a word, which is "
-                "learned as part of the span that holds its middle; evaluation counts such spans "
-                "as they are in the data.",
-                *(num_cut, len(aligned.is_exact)),
-            )
         ends = np.cumsum([0, *counts])
         return tags, [bool(aligned.is_exact[start:end].all()) for start, end in pairwise(ends)]
 
@@ -275,6 +264,10 @@ class TokenClassification(Task):
             labels[visible] = goes_on[units.unit_of_piece[visible]]
         labels[units.firsts] = tags
         return labels
+
+    def new_remarks(self) -> Remarks:
+        """Return a counter of rows with spans that tags cannot say exactly."""
+        return SpanRemarks()
 
     def join_labels(self, features: Sequence[Features]) -> Tensor | None:
         """Return the labels of all pieces as one tensor, or None without labels."""

@@ -124,7 +124,7 @@ def _training_rows(trainer: "Trainer") -> Iterator[str]:
         return
     checked = _Checked(trainer, feeder.source, feeder.computes_rows, feeder.features_of)
     yield from checked.problems("training")
-    if feeder.num_truncated:
+    if feeder.num_truncated and not feeder.remarks.tells_cut_rows:
         logger.warning(
             "%d of %d training rows are longer than the model reads and are cut.",
             feeder.num_truncated,
