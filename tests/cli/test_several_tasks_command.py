@@ -132,6 +132,8 @@ def test_the_model_is_evaluated_by_the_plan(run, trained):
     evaluated = [entry for entry in log if "eval_loss" in entry][-1]
     for name in ("loss", "intent_loss", "intent_accuracy", "slots_loss", "slots_f1"):
         assert figures[name] == evaluated[f"eval_{name}"]
+    mean = (figures["intent_loss"] + 0.5 * figures["slots_loss"]) / 1.5
+    assert figures["loss"] == pytest.approx(mean)
     assert figures["tasks"]["intent"]["details"]["labels"] == ["bad", "good"]
     assert figures["num_rows"] == 16
     for page in ("results/report.html", "evaluation/report.html"):
