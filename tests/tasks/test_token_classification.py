@@ -395,6 +395,11 @@ def test_the_strategy_can_be_changed_where_it_is_served(trained, tmp_path):
     pieces = pipeline(NAME, tmp_path, aggregation_strategy="none")(text)
     assert [piece["label"] for piece in pieces] == ["B-PER", "I-PER", "B-LOC"]
     assert pieces[1]["text"] == "Maria"
+    tag = pipeline(NAME, tmp_path)
+    assert tag(text, aggregation_strategy="none") == pieces
+    assert tag(text) != pieces
+    with pytest.raises(ConfigError, match=r"`aggregation_strategy` must be one of .*'mean'"):
+        tag(text, aggregation_strategy="mean")
     spans = pipeline(NAME, tmp_path, aggregation_strategy="simple")(text)
     assert [span["text"] for span in spans] == ["Anna Maria", "Paris"]
     with pytest.raises(ConfigError, match="Did you mean `aggregation_strategy`"):

@@ -25,6 +25,7 @@ from abrazo.tasks.base import Task, row_name
 from abrazo.tasks.masked_lm import MaskedLM
 from abrazo.tasks.question_answering import QuestionAnswering
 from abrazo.tasks.text_classification import TextClassification
+from abrazo.tasks.token_classification import TokenClassification
 from abrazo.tasks.writing import WritingTask
 from abrazo.tokenization.tokenizer import Tokenizer
 
@@ -174,6 +175,10 @@ def pipeline_type(kind: type[Task]) -> type[Pipeline]:
         from abrazo.inference.text_classification import TextClassificationPipeline
 
         return TextClassificationPipeline
+    if issubclass(kind, TokenClassification):
+        from abrazo.inference.token_classification import TokenClassificationPipeline
+
+        return TokenClassificationPipeline
     if issubclass(kind, WritingTask):
         from abrazo.inference.writing import WritingPipeline
 
