@@ -8,7 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from abrazo.data.rows import as_rows
 from abrazo.errors import ConfigError, DataError, TrainingError
+from abrazo.models.sentence import SentenceModel
+from abrazo.tasks.sentence_similarity import SentenceSimilarity
+from abrazo.tasks.similarity_rows import SentenceSimilaritySettings
 from abrazo.training.callbacks.early_stopping import EarlyStoppingCallback
 from abrazo.training.trainer import Trainer
 from helpers.tiny import tiny_rows, tiny_tokenizer
@@ -54,6 +58,21 @@ def test_early_stopping_without_evaluation_is_refused(tmp_path: Path) -> None:
     assert "give the Trainer an `eval_dataset`" in message
     message = refusal(tmp_path, options=stopping, eval_strategy="no")
     assert "set `eval_strategy` to 'epoch' or 'steps'" in message
+
+
+@pytest.mark.parametrize(("count", "size"), [(4, 1), (1, 4)])
+def test_batches_of_one_row_are_refused_where_rows_are_compared(
+    tmp_path: Path, count: int, size: int
+) -> None:
+    plain = tiny_rows(2)[0]["text"]
+    pairs = [{"text1": plain, "text2": plain}] * count
+    options = {"model": SentenceModel(small_model("")), "train_dataset": pairs}
+    changes = {"per_device_train_batch_size": size, "eval_strategy": "no"}
+    said = refusal(tmp_path, options={**options, "eval_dataset": None}, **changes)
+    assert "compares the rows of a batch, which has 1, so nothing would be learned" in said
+    scored = [{**pair, "score": float(number % 2)} for number, pair in enumerate(pairs * 2)]
+    task = SentenceSimilarity.learn(as_rows(scored), SentenceSimilaritySettings(loss="cosine_mse"))
+    assert task.least_rows == 1
 
 
 def test_a_bad_row_of_the_evaluation_set_is_told_before_training(tmp_path: Path) -> None:

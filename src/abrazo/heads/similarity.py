@@ -99,9 +99,11 @@ class EmbeddingHead(Head):
             normalize: Whether vectors get length 1.
 
         Raises:
-            ConfigError: There is no such pooling.
+            ConfigError: There is no such pooling, or none is named.
         """
         super().__init__()
+        if not poolings:
+            raise ConfigError(f"`poolings` must name at least one of {', '.join(POOLINGS)}.")
         for name in poolings:
             if name not in POOLINGS:
                 raise ConfigError(one_of("`pooling`", name, POOLINGS))

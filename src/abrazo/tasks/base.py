@@ -121,6 +121,8 @@ class Task(abc.ABC):
     """Whether `encode` takes rows with `input_ids` too."""
     keeps_rows_whole: ClassVar[bool] = False
     """Whether the loss needs all features of a row in one batch."""
+    least_rows: int = 1
+    """How many rows a batch needs for the loss to say anything; 2 where it compares them."""
     call_arguments: ClassVar[tuple[str, ...]] = ("texts", "text_pairs")
     """What a model is called with on raw texts, in order, one entry a row each."""
     label_argument: ClassVar[str] = "labels"

@@ -68,6 +68,8 @@ class SentenceSimilarity(Task):
                 f"'{self.loss_name}'."
             )
         self.settings = settings
+        is_of_one = self.loss_name == "cosine_mse" or self.problem == "triplets"
+        self.least_rows = 1 if is_of_one else 2
         columns = [settings.text_column, settings.pair_column]
         if self.problem == "triplets":
             columns.append(settings.negative_column)

@@ -77,6 +77,16 @@ def _settings_problems(trainer: "Trainer") -> Iterator[str]:
         yield f"`metric_for_best_model`: {trainer.watch_problem}"
     if isinstance(trainer.model, MultiTaskModel) and (trainer.loss or trainer.output_class):
         yield "`loss` and `output_class` are for models of one task; each of several has its own."
+    least = trainer.task.least_rows
+    for size, remedy in (
+        (trainer.feeder.batch_size, "Raise `per_device_train_batch_size` to 8 or more."),
+        (len(trainer.feeder), "Give more rows to train on."),
+    ):
+        if size < least:
+            yield (
+                f"The loss compares the rows of a batch, which has {size}, so nothing would be "
+                f"learned. {remedy}"
+            )
     if not any(weight.requires_grad for weight in trainer.model.parameters()):
         yield "All weights of the model are frozen. Let some train: `model.requires_grad_(True)`."
 
