@@ -110,6 +110,12 @@ def test_unknown_label_in_a_list_is_named() -> None:
         )
 
 
+@pytest.mark.parametrize("value", [[1, 1], [1.0, 0.0], [None]], ids=str)
+def test_marks_in_place_of_names_are_refused(value: Any) -> None:
+    with pytest.raises(DataError, match="row 1: a list in `label` must name the labels that apply"):
+        evaluate([{"text": TEXT, "label": value}], problem_type="multi_label_classification")
+
+
 def test_very_many_labels_are_not_all_listed() -> None:
     names = {i: f"label{i}" for i in range(1000)}
     with pytest.raises(DataError) as caught:

@@ -106,6 +106,18 @@ def test_lists_of_labels_and_numbers_are_learned_as_what_they_are() -> None:
     output = several(TEXTS, labels=[["a", "c"], [], ["b"], ["a", "b", "c"]])
     assert_equal(output, tokenised(several, TEXTS, labels=marks))
 
+    named = model_for("sequence_classification", id2label=dict(enumerate("abc")))
+    assert_equal(named(TEXTS, labels=[["a", "c"], [], ["b"], ["a", "b", "c"]]), output)
+    with pytest.raises(DataError, match=r"row 2: .*names a label twice"):
+        _ = named(TEXTS[:2], labels=[["a"], ["b", "b"]]).loss
+    trained = model_for(
+        "sequence_classification",
+        id2label=dict(enumerate("abc")),
+        problem_type="single_label_classification",
+    )
+    with pytest.raises(DataError, match="is not one of the model's labels"):
+        _ = trained(TEXTS[:1], labels=[["a"]]).loss
+
     number = model_for("sequence_classification", num_labels=1)
     scores = [0.5, 3, -1.25, 2]
     expected = tokenised(number, TEXTS, labels=torch.tensor(scores))

@@ -146,7 +146,12 @@ class TextClassification(Task):
         are_numbers = all(
             _kind(label) in ("whole number", "truth value", "fraction") for label in labels
         )
-        if model.config.has_named_labels or self.problem == "regression" or are_numbers:
+        # A head that has learned nothing yet is for several labels where labels are lists.
+        is_open = model.config.problem_type is None and all(
+            _kind(label) == "list" for label in labels
+        )
+        are_settled = model.config.has_named_labels and not is_open
+        if are_settled or self.problem == "regression" or are_numbers:
             return self
         known = self.known_settings(model, rows.column_names)
         task = self.learn(rows, self.settings_type.from_dict(known))
@@ -254,6 +259,7 @@ class TextClassification(Task):
                 raise DataError(
                     f"{origin(number)}: `{column}` must be a list, but is {value!r:.80}."
                 )
+            _require_names(value, origin(number), column)
             marks = np.zeros(len(self.labels), dtype=np.float32)
             marks[[self._class_of(label, number, origin) for label in value]] = 1
             return marks
