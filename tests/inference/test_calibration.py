@@ -140,7 +140,12 @@ def test_a_trainer_will_do_in_place_of_its_model() -> None:
 
 def test_rows_that_are_all_right_are_no_measure(caplog: pytest.LogCaptureFixture) -> None:
     fit_temperature(np.array([[0.5, 0.0], [0.0, 0.5]]), np.array([0, 1]))
-    assert "temperature is at its limit" in caplog.text
+    assert "temperature is at its limit, 0.05: " in caplog.text
+    assert "or all answered right" in caplog.text
+    caplog.clear()
+    fit_temperature(np.array([[0.5, 0.0], [0.0, 0.5]]), np.array([1, 0]))
+    assert "temperature is at its limit, 20: " in caplog.text
+    assert "or the answers no better than chance" in caplog.text
 
 
 def test_wrong_use_is_told() -> None:

@@ -45,6 +45,10 @@ def test_bad_input_is_named():
     model = cross_encoder()
     with pytest.raises(ConfigError, match="one number as its answer"):
         rank("who", DOCUMENTS, model=cross_encoder(3))
+    with pytest.raises(
+        ConfigError, match="a loaded model or a pipeline, but `model` is 'my-model'"
+    ):
+        rank("who", DOCUMENTS, model="my-model")  # type: ignore[arg-type]
     bare = tiny_bert()
     bare.tokenizer = tiny_tokenizer()
     with pytest.raises(ConfigError, match="one number as its answer"):

@@ -226,6 +226,11 @@ def test_decode_shows_pieces_with_their_labels(tokenizer):
     assert tokenizer.decode([ids, ids], pieces=[labels, labels]) == [shown, shown]
     with pytest.raises(TokenizerError, match="7 ids and 2 labels"):
         tokenizer.decode(ids, pieces=["O", "O"])
+    for wrong in (True, "OOOOOOO"):
+        with pytest.raises(TokenizerError, match="`pieces` must be a list of labels"):
+            tokenizer.decode(ids, pieces=wrong)
+    with pytest.raises(TokenizerError, match="`pieces` must be rows of labels"):
+        tokenizer.decode([ids], pieces=True)
 
 
 def test_labelled_pieces_of_bytes_are_shown_as_text_where_they_are_whole_characters():

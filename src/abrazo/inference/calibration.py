@@ -145,9 +145,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     inverse = _lowest_point(loss, 1 / _HIGHEST, 1 / _LOWEST)  # convex in the inverse
     if not 1.01 / _HIGHEST < inverse < 0.99 / _LOWEST:
         logger.warning(
-            "The temperature is at its limit, %.3g: the rows to calibrate with are too few, or all "
-            "answered right. Take more that the model has not learned from.",
+            "The temperature is at its limit, %.3g: the rows to calibrate with are too few, or %s. "
+            "Take more that the model has not learned from%s.",
             1 / inverse,
+            *(
+                ("all answered right", "")
+                if inverse > 1
+                else ("the answers no better than chance", ", or train longer")
+            ),
         )
     return 1 / inverse
 

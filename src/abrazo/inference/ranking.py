@@ -41,6 +41,11 @@ def rank(
         ConfigError: The model is no text classifier with one label, or `top_k` is below 1.
         DataError: There is no text, or something is none.
     """
+    if not isinstance(model, PretrainedModel | Pipeline):
+        raise ConfigError(
+            f"`rank` takes a loaded model or a pipeline, but `model` is {model!r:.80}. Load it: "
+            "`load_model(name)`."
+        )
     if isinstance(model, Pipeline):
         task, engine, tokenizer = model.task, model.engine, model.tokenizer
     else:

@@ -258,6 +258,8 @@ class Vocabulary:
         pieces: Sequence[object] | None,
     ) -> list[str]:
         labels: Sequence[Any] = [None] * len(rows) if pieces is None else pieces
+        if not hasattr(labels, "__len__"):
+            raise TokenizerError(f"`pieces` must be rows of labels, but is {labels!r:.80}.")
         if len(labels) != len(rows):
             raise TokenizerError(f"There are {len(rows)} rows of ids, but {len(labels)} of labels.")
         texts = []
@@ -268,7 +270,11 @@ class Vocabulary:
         return texts
 
     def _labelled(self, ids: Sequence[int], labels: Sequence[object], skip: bool) -> str:
-        listed = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+        listed = labels.tolist() if hasattr(labels, "tolist") else labels
+        if not isinstance(listed, Sequence) or isinstance(listed, str):
+            raise TokenizerError(
+                f"`pieces` must be a list of labels, one for each id, but is {listed!r:.80}."
+            )
         if len(listed) != len(ids):
             raise TokenizerError(
                 f"`pieces` must hold one label for each id: there are {len(ids)} ids and "
