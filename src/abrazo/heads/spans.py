@@ -12,7 +12,7 @@ from abrazo.heads.base import IGNORED_LABEL, Encoded, Head, Loss
 from abrazo.heads.outputs import QuestionAnsweringOutput
 from abrazo.layers.dropout import Dropout
 from abrazo.layers.layout import Layout
-from abrazo.layers.linear import Linear
+from abrazo.layers.linear import Linear, rounded_up
 from abrazo.layers.packing import PackedBatch, Padding
 
 
@@ -35,8 +35,8 @@ class QuestionAnsweringHead(Head):
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return `start_logits` and `end_logits`, (T,) each."""
-        hidden = self.dropout(self.transform(encoded.hidden))
-        start, end = self.classifier(hidden).unbind(-1)
+        hidden = self.dropout(self.transform(rounded_up(encoded.hidden)))
+        start, end = self.classifier(hidden)[: len(encoded.hidden)].unbind(-1)
         return {"start_logits": start, "end_logits": end}
 
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:

@@ -12,7 +12,7 @@ from abrazo.heads.base import IGNORED_LABEL, Encoded, Head, Loss, cross_entropy
 from abrazo.heads.outputs import TokenClassifierOutput
 from abrazo.layers.dropout import Dropout
 from abrazo.layers.feedforward import activation
-from abrazo.layers.linear import Linear
+from abrazo.layers.linear import Linear, rounded_up
 from abrazo.layers.packing import PackedBatch
 
 
@@ -32,7 +32,8 @@ class TokenClassificationHead(Head):
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return `logits` (T, C)."""
-        return {"logits": self.classifier(self.dropout(self.transform(encoded.hidden)))}
+        hidden = self.dropout(self.transform(rounded_up(encoded.hidden)))
+        return {"logits": self.classifier(hidden)[: len(encoded.hidden)]}
 
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
         """Return the cross-entropy over labelled tokens."""
@@ -56,8 +57,8 @@ class ReplacedTokenHead(Head):
 
     def forward(self, encoded: Encoded) -> dict[str, Tensor]:
         """Return `logits` (T,), above 0 where a token looks replaced."""
-        hidden = self.activation(self.dense(encoded.hidden))
-        return {"logits": self.classifier(hidden).squeeze(-1)}
+        hidden = self.activation(self.dense(rounded_up(encoded.hidden)))
+        return {"logits": self.classifier(hidden)[: len(encoded.hidden)].squeeze(-1)}
 
     def loss(self, outputs: dict[str, Any], batch: PackedBatch) -> Loss | None:
         """Return the binary cross-entropy over labelled tokens: 1 replaced, 0 not."""
