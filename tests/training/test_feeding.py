@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from abrazo.data.rows import as_rows
+from abrazo.errors import DataError
 from abrazo.tasks.auto import learn_task
 from abrazo.tasks.base import Task
 from abrazo.training import feeding
@@ -110,3 +111,15 @@ def test_padding_of_a_collator_is_taken_off() -> None:
     assert batch.labels is not None
     assert batch.labels.tolist() == [-100, 1, -100, -100, 0, 1, -100]
     assert batch.layout.lengths.tolist() == [3, 4]
+
+
+def test_labels_of_tokens_that_do_not_match_the_ids_are_refused() -> None:
+    collated = {"input_ids": torch.tensor([[2, 7, 8, 3]]), "labels": torch.tensor([[0, 1]])}
+    with pytest.raises(DataError, match=r"one for each token.* \(1, 2\) .*shape \(1, 4\)"):
+        pack_collated(collated, per_token=True)
+
+
+@pytest.mark.parametrize("returned", [3, None, [1, 2]])
+def test_a_collator_that_returns_no_mapping_is_told(returned: Any) -> None:
+    with pytest.raises(DataError, match="must return a mapping with `input_ids`, but returned"):
+        pack_collated(returned, per_token=False)

@@ -52,6 +52,11 @@ def pack_collated(
     Raises:
         DataError: There are no `input_ids`, a name is unknown, or shapes do not fit.
     """
+    if not isinstance(collated, Mapping):
+        raise DataError(
+            "`data_collator` must return a mapping with `input_ids`, but returned "
+            f"{collated!r:.80}."
+        )
     tensors = {name: _tensor(name, value) for name, value in dict(collated).items()}
     if "input_ids" not in tensors:
         raise DataError(
@@ -63,7 +68,16 @@ def pack_collated(
     )
     labels = tensors.get("labels")
     if labels is not None:
-        batch.labels = padding.pack(torch.atleast_2d(labels)) if per_token else labels
+        if per_token:
+            labels = torch.atleast_2d(labels)
+            if labels.shape[:2] != padding.shape:
+                raise DataError(
+                    "`labels` must have one for each token, -100 where nothing is to be learned, "
+                    f"but have the shape {tuple(labels.shape)} beside `input_ids` of the shape "
+                    f"{tuple(padding.shape)}."
+                )
+            labels = padding.pack(labels)
+        batch.labels = labels
     if all(name in tensors for name in PLACES):
         columns = torch.stack([tensors[name].reshape(-1) for name in PLACES], -1)  # (B, 2)
         batch.labels = padding.count_tokens_before(columns, otherwise=IGNORED_LABEL)
