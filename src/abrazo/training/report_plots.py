@@ -5,6 +5,7 @@ drawing serves light and dark. Text stays text, so that the reader's fonts show 
 lengths of labels are estimated here because matplotlib's own font may lack their characters.
 """
 
+import importlib
 import re
 import unicodedata
 import warnings
@@ -300,6 +301,12 @@ def _label_sides(axes: "Axes", names: Sequence[str], font: float, *, upright: bo
             rotation_mode="anchor",
             fontsize=font,
         )
+
+
+def load_library() -> None:
+    """Import what `_drawn` needs, which takes a third of a second."""
+    importlib.import_module("matplotlib.figure")
+    importlib.import_module("matplotlib.backends.backend_svg")
 
 
 def _drawn(

@@ -4,6 +4,7 @@ import datetime
 import logging
 import os
 import platform
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from importlib import metadata
@@ -15,6 +16,7 @@ from abrazo.training.callbacks.base import Callback
 if TYPE_CHECKING:
     from abrazo.inference.evaluation import Evaluation
     from abrazo.training.report import SplitSummary
+    from abrazo.training.state import LogEntry
     from abrazo.training.trainer import Trainer
 
 logger = logging.getLogger("abrazo")
@@ -32,6 +34,11 @@ class HtmlReportCallback(Callback):
         """Note when the run began, unless it goes on."""
         if not self._started:
             self._started = _now().isoformat()
+
+    def on_log(self, trainer: "Trainer", entry: "LogEntry") -> None:
+        """Load what draws curves while the end of the run is saved, which waits for the disk."""
+        if "train_runtime" in entry:
+            threading.Thread(target=_load_plots, daemon=True).start()
 
     def on_train_end(self, trainer: "Trainer") -> None:
         """Write the report."""
@@ -67,6 +74,12 @@ class HtmlReportCallback(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over when the run began."""
         self._started = str(state["started"])
+
+
+def _load_plots() -> None:
+    from abrazo.training.report_plots import load_library
+
+    load_library()
 
 
 def _now() -> datetime.datetime:
