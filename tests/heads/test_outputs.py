@@ -1,9 +1,11 @@
 """Outputs unpack, index and name their fields; losses are sums with counts."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from abrazo.errors import ConfigError
+from abrazo.errors import ConfigError, DataError
 from abrazo.heads.base import IGNORED_LABEL, Loss, cross_entropy
 from abrazo.heads.outputs import SequenceClassifierOutput
 from abrazo.heads.sequence import sequence_loss
@@ -58,6 +60,29 @@ def test_kind_of_loss_is_told_from_labels_unless_given() -> None:
     )
     with pytest.raises(ConfigError, match="`problem_type` must be one of"):
         sequence_loss(logits, classes, "x")
+
+
+@pytest.mark.parametrize(
+    ("head", "labels", "said"),
+    [
+        ("sequence_classification", [0, 1], r"one for each of the 1 rows, .*\(2,\)"),
+        ("sequence_classification", [7], "A label is out of range: there are 2 classes"),
+        ("token_classification", [[0, 1]], r"one for each token.*\(1, 2\) .*\(1, 4\)"),
+        ("token_classification", [[0, 1, 2, -100]], "A label is out of range"),
+        ("masked_lm", [[0, 1]], r"one for each token"),
+        ("next_sentence", [0, 1], r"one for each of the 1 rows"),
+    ],
+)
+def test_labels_that_do_not_fit_the_ids_are_named(head: str, labels: Any, said: str) -> None:
+    model = tiny_bert(head)
+    with pytest.raises(DataError, match=said):
+        model(torch.tensor([[2, 7, 8, 3]]), labels=torch.tensor(labels))
+
+
+def test_a_label_without_dimension_is_that_of_the_one_row() -> None:
+    ids = torch.tensor([[2, 7, 8, 3]])
+    model = tiny_bert("sequence_classification")
+    assert model(ids, labels=torch.tensor(1)).loss == model(ids, labels=torch.tensor([1])).loss
 
 
 def test_softmax_by_row_is_the_softmax_of_each_row() -> None:

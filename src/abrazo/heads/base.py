@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from abrazo.errors import DataError
 from abrazo.heads.cross_entropy import IGNORED_LABEL as IGNORED_LABEL
 from abrazo.heads.cross_entropy import summed_cross_entropy
 from abrazo.heads.outputs import ModelOutput
@@ -83,11 +84,47 @@ class Head(nn.Module):
         return self.per_token and name not in self.row_outputs
 
     def pack_labels(self, labels: Tensor, padding: Padding) -> Tensor:
-        """Turn the labels of a padded call into those of a packed batch."""
-        return padding.pack(torch.atleast_2d(labels)) if self.per_token else labels
+        """Turn the labels of a padded call into those of a packed batch.
+
+        Raises:
+            DataError: They are not as many as there are rows, or tokens.
+        """
+        if self.per_token:
+            return pack_token_labels(labels, padding)
+        if len(torch.atleast_1d(labels)) != padding.shape[0]:
+            raise DataError(
+                f"`labels` must have one for each of the {padding.shape[0]} rows, but have the "
+                f"shape {tuple(labels.shape)}."
+            )
+        return labels
+
+
+def pack_token_labels(labels: Tensor, padding: Padding) -> Tensor:
+    """Turn (B, S) labels of tokens, padded, into (T,).
+
+    Raises:
+        DataError: They have another shape than the ids.
+    """
+    labels = torch.atleast_2d(labels)
+    if labels.shape[:2] != padding.shape:
+        raise DataError(
+            "`labels` must have one for each token, -100 where nothing is to be learned, but have "
+            f"the shape {tuple(labels.shape)} beside `input_ids` of the shape {padding.shape}."
+        )
+    return padding.pack(labels)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
-    """Sum the cross-entropy of (targets, classes) logits, passing over ignored labels."""
-    total = summed_cross_entropy(logits, labels.long())
+    """Sum the cross-entropy of (targets, classes) logits, passing over ignored labels.
+
+    Raises:
+        DataError: A label is none of the classes; on GPUs torch stops by itself.
+    """
+    try:
+        total = summed_cross_entropy(logits, labels.long())
+    except IndexError as error:
+        raise DataError(
+            f"A label is out of range: there are {logits.shape[-1]} classes, numbered from 0. "
+            f"({error})"
+        ) from error
     return Loss(total, (labels != IGNORED_LABEL).sum())

@@ -13,7 +13,7 @@ from torch import Tensor
 from abrazo.data.collate import CountingCollator
 from abrazo.data.rows import RowSource
 from abrazo.errors import ConfigError, DataError, one_of
-from abrazo.heads.base import IGNORED_LABEL
+from abrazo.heads.base import IGNORED_LABEL, pack_token_labels
 from abrazo.layers.packing import PackedBatch, pack
 from abrazo.metrics.base import Metric, MetricGroup
 from abrazo.models.base import PretrainedModel
@@ -68,16 +68,7 @@ def pack_collated(
     )
     labels = tensors.get("labels")
     if labels is not None:
-        if per_token:
-            labels = torch.atleast_2d(labels)
-            if labels.shape[:2] != padding.shape:
-                raise DataError(
-                    "`labels` must have one for each token, -100 where nothing is to be learned, "
-                    f"but have the shape {tuple(labels.shape)} beside `input_ids` of the shape "
-                    f"{tuple(padding.shape)}."
-                )
-            labels = padding.pack(labels)
-        batch.labels = labels
+        batch.labels = pack_token_labels(labels, padding) if per_token else labels
     if all(name in tensors for name in PLACES):
         columns = torch.stack([tensors[name].reshape(-1) for name in PLACES], -1)  # (B, 2)
         batch.labels = padding.count_tokens_before(columns, otherwise=IGNORED_LABEL)
