@@ -45,6 +45,13 @@ def test_filling_a_mask_equals_a_hand_computation():
     assert answers[0]["sequence"] == made.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
 
 
+def test_rows_without_any_text_are_refused_and_empty_ones_among_others_are_not():
+    with pytest.raises(DataError, match="Every `text` is empty, so there is nothing to learn"):
+        MaskedLM.learn(as_rows([{"text": ""}, {"text": " \n"}]), MaskedLMSettings())
+    task = MaskedLM.learn(as_rows([{"text": ""}, {"text": "a film"}]), MaskedLMSettings())
+    assert task.settings.text_column == "text"
+
+
 def test_several_masks_get_candidates_each():
     made, text = model(), "the [MASK] was [MASK] [MASK] ."
     _, shares = by_hand(made, text)

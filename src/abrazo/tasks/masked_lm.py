@@ -122,11 +122,18 @@ class MaskedLM(Task):
 
     @classmethod
     def learn(cls, rows: RowSource, settings: TaskSettings) -> Self:
-        """Find the column of the text; rows with `input_ids` need none."""
+        """Find the column of the text; rows with `input_ids` need none.
+
+        Raises:
+            DataError: No column is known for the text, or all texts are empty.
+        """
         assert isinstance(settings, MaskedLMSettings)
         if "input_ids" in rows.column_names:
             return cls(settings)
         column = find_column(rows.column_names, settings.text_column, TEXT_COLUMNS, "text")
+        texts = (rows.rows([number])[0].get(column) for number in range(len(rows)))
+        if all(isinstance(text, str) and not text.strip() for text in texts):
+            raise DataError(f"Every `{column}` is empty, so there is nothing to learn.")
         return cls(settings.replace(text_column=column))
 
     @classmethod
