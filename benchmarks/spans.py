@@ -4,11 +4,12 @@
     python benchmarks/spans.py --task ner --data DATA/cluener_zh --model E5-SMALL --rows 1600
     python benchmarks/spans.py --task qa --data DATA/squad_dev_en --rows 400 --asked 400
 
-Training is one epoch without evaluation, batch 16, and ends with the model on the disk; abrazo cuts
-texts into tokens while the clock runs, the rival before. Answering goes from texts to spans, or to answers, with the weights that
-training left; all that is computed for an answer counts, and both get the same rows. The rival is
-`transformers` with the steps that its documentation shows, see `stock.py`: in fp32 and in the order
-of the rows, and in its best setting on a CPU, bf16 and rows of like length together.
+Training is one epoch without evaluation, batch 16, and ends with the model on the disk; abrazo
+cuts texts into tokens while the clock runs, the rival before. Answering goes from texts to spans,
+or to answers, with the weights that training left; all that is computed for an answer counts, and
+both get the same rows. The rival is `transformers` with the steps that its documentation shows,
+see `stock.py`: in fp32 and in the order of the rows, and in its best setting on a CPU, bf16 and
+rows of like length together.
 """
 
 import argparse
