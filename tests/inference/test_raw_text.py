@@ -177,6 +177,7 @@ def test_answers_are_found_and_outputs_unpack_in_order() -> None:
     assert_equal(output, tokenised(READER, questions, contexts, **places))
     assert_equal(READER(contexts, questions, labels=given), output)
     assert_equal(READER(contexts, questions=questions, answers=given), output)
+    assert_equal(READER(questions=questions, contexts=contexts, answers=given), output)
 
 
 def test_one_context_may_be_asked_many_questions() -> None:
@@ -435,6 +436,8 @@ def test_wrong_texts_and_labels_are_refused_by_the_call(
         ((TEXTS,), {"texts": TEXTS}, "`texts` is given twice"),
         ((TEXTS, OTHERS, [1, 0, 0, 1]), {}, "Give labels by name"),
         ((TEXTS,), {"return_tensors": "np"}, "must be 'pt'"),
+        ((), {"text": TEXTS}, "Did you mean `texts`"),
+        ((), {"text_pairs": OTHERS}, "but `texts` is missing"),
     ],
 )
 def test_unknown_arguments_are_refused(

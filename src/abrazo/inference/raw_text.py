@@ -81,7 +81,7 @@ def call(
     if isinstance(model, MultiTaskModel):
         model, task = _part_of(model, task), None
     wished = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-    if isinstance(inputs[0], Mapping) and "input_ids" in inputs[0]:
+    if inputs and isinstance(inputs[0], Mapping) and "input_ids" in inputs[0]:
         output: ModelOutput = model(**_tensors(inputs[0]), **named, **wished)
         return output
     if not isinstance(task, Task):
@@ -394,6 +394,10 @@ def _bound(task: Task, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[
         given[known] = value if given.get(known) is None else given[known]
     order = sorted(given, key=usable.index)
     first = names[0]
+    if first not in given:
+        raise ConfigError(
+            f"A model for {task.name} is called on ({', '.join(names)}), but `{first}` is missing."
+        )
     return {name: given[name] for name in order if given[name] is not None or name == first}
 
 

@@ -9,6 +9,7 @@ Shapes: B rows, S padded columns, T tokens of all rows, E hidden width.
 """
 
 import importlib
+import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -155,7 +156,12 @@ class PretrainedModel(nn.Module):
         Raw texts, with labels or without, give an output that is computed when it is first read,
         and that serves as a data set; see `abrazo.inference.raw_text.call`.
         """
-        if inputs and not isinstance(inputs[0], (Tensor, PackedBatch)):
+        if inputs:
+            is_raw = not isinstance(inputs[0], (Tensor, PackedBatch))
+        else:  # all by name, as `texts=...`
+            others = options.keys() - inspect.signature(self.forward).parameters.keys()
+            is_raw = any(not isinstance(options[name], Tensor) for name in others)
+        if is_raw:
             return _above("inference.raw_text").call(self, *inputs, **options)
         return super().__call__(*inputs, **options)
 
