@@ -288,8 +288,10 @@ def test_the_starter_data_brings_its_own_rows_to_evaluate_on(tmp_path):
     plan = written({"tasks": {"intent": entry}})
     data = read_plan(plan, "train").data(ReadOptions())
     assert sorted(data["intent"]["train"]) == ["test", "train", "validation"]
-    held_out = read_plan(plan, "eval").tasks["intent"].rows_to_evaluate(ReadOptions())
-    assert len(held_out) == len(data["intent"]["train"]["validation"])
+    said = written({"tasks": {"intent": {**entry, "eval": "abrazo/starter"}}}, "said.json")
+    for path in (plan, said):
+        held_out = read_plan(path, "eval").tasks["intent"].rows_to_evaluate(ReadOptions())
+        assert len(held_out) == len(data["intent"]["train"]["validation"])
 
 
 def test_a_plan_of_one_task_serves_rows_alone(run, base):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from abrazo.data.dataset import Dataset
+from abrazo.data.dataset import Dataset, DatasetDict
 from abrazo.errors import ConfigError, DataError
 from abrazo.training import held_out as held_out_rows
 from abrazo.training.fit import fit
@@ -99,3 +99,39 @@ def test_selected_rows_keep_their_origin() -> None:
     names = {part.origin(i) for part in (train, held_out) for i in range(len(part))}
     assert len(names) == 30 == len(train) + len(held_out)
     assert held_out.rows([0])[0] == source.rows([int(held_out.origin(0).split()[1]) - 1])[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(["train", "test"], 3), (["train", "validation", "test"], 2), (["train"], 1)],
+)
+def test_of_splits_to_evaluate_on_the_held_out_one_is_taken(
+    names: list[str], expected: int
+) -> None:
+    sizes = {"train": 1, "validation": 2, "test": 3}
+    splits = DatasetDict({name: Dataset.from_list(tiny_rows(sizes[name])) for name in names})
+    assert len(held_out_rows.rows_to_evaluate(splits)) == expected
+
+
+def test_splits_of_unknown_names_are_not_evaluated_on() -> None:
+    splits = DatasetDict({"monday": Dataset.from_list(tiny_rows(3))})
+    with pytest.raises(DataError, match=r"splits `monday`, but none of .* `data\['monday'\]`"):
+        held_out_rows.rows_to_evaluate(splits)
+    assert len(held_out_rows.rows_to_evaluate(splits["monday"])) == 3
+
+
+def test_evaluation_on_data_in_splits_is_not_of_its_training_rows(
+    tmp_path: Path, model: Path
+) -> None:
+    rows = Dataset.from_list(tiny_rows(20))
+    splits = DatasetDict({"train": rows.take(8), "validation": rows.take(4)})
+    result = fit(
+        "text-classification",
+        rows,
+        model=model,
+        eval_data=splits,
+        output_dir=str(tmp_path / "run"),
+        **QUICK,
+    )
+    assert result.trainer.eval_source is not None
+    assert len(result.trainer.eval_source) == 4

@@ -35,7 +35,7 @@ from abrazo.tasks.auto import ALIASES, TASKS, learn_task
 from abrazo.tasks.base import Task
 from abrazo.tasks.multi_task import unfit_as_part
 from abrazo.training.fit_tasks import ENTRY_FIELDS, MixtureOptions
-from abrazo.training.held_out import rows_of
+from abrazo.training.held_out import rows_of, rows_to_evaluate
 
 Purpose = Literal["train", "eval"]
 """What a plan is read for, by the field of its tasks that must be there."""
@@ -81,11 +81,7 @@ class PlannedTask:
         Raises:
             DataError: A file cannot be read.
         """
-        if self.eval is not None:
-            return rows_of(read_files(self.eval, read))[0]
-        _, held_out = rows_of(read_files([STARTER_NAME], read))  # the data that has rows for both
-        assert held_out is not None
-        return held_out
+        return rows_to_evaluate(read_files(self.eval or [STARTER_NAME], read))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +221,7 @@ class _PlanReader:
                 purpose = "learn from" if field == "train" else "evaluate on"
                 self.problems.append(f"`{where}.{field}` must name files with rows to {purpose}.")
             return None
-        if field == "train" and starter:
+        if given == STARTER_NAME:
             return [STARTER_NAME]
         if field == "train" and self.purpose == "eval":
             return None  # so a plan may be taken to where the training rows are not

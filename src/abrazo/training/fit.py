@@ -21,7 +21,7 @@ from abrazo.training.arguments import TrainingArguments
 from abrazo.training.callbacks.base import Callback
 from abrazo.training.checkpoint import BEST
 from abrazo.training.fit_tasks import Learned, MixtureOptions, learn_tasks
-from abrazo.training.held_out import hold_out, rows_of
+from abrazo.training.held_out import hold_out, rows_of, rows_to_evaluate
 from abrazo.training.objectives import LOSS_NAMES, LossFunction
 from abrazo.training.trainer import Trainer
 
@@ -148,7 +148,7 @@ def _learn(
     else:
         learned = learn_task(task, train, settings)
     if eval_data is not None:
-        held_out = rows_of(eval_data)[0]
+        held_out = rows_to_evaluate(eval_data)
     if held_out is None:
         train, held_out = hold_out(train, seed)
     return Learned(learned, train, held_out)

@@ -15,7 +15,7 @@ from abrazo.errors import ConfigError, DataError
 from abrazo.tasks.auto import learn_task, settled, task_type
 from abrazo.tasks.base import Task
 from abrazo.tasks.multi_task import MultiTask, unfit_as_part
-from abrazo.training.held_out import hold_out, rows_of
+from abrazo.training.held_out import hold_out, rows_of, rows_to_evaluate
 
 ENTRY_FIELDS = ("task", "train", "eval")
 """What the entry of a task says besides the task's settings."""
@@ -100,7 +100,7 @@ def _learn_one(name: str, entry: Mapping[str, Any], seed: int) -> Learned:
         settled(given, settings) if isinstance(given, Task) else learn_task(kind, source, settings)
     )
     if entry.get("eval") is not None:
-        others = rows_of(entry["eval"])[0]
+        others = rows_to_evaluate(entry["eval"])
     if others is None:
         source, others = hold_out(source, seed, data=f"`eval` of the task `{name}`")
     return Learned(task, source, others)

@@ -9,6 +9,7 @@ from abrazo.data.dataset import DatasetDict
 from abrazo.data.loading import load_dataset
 from abrazo.data.rows import Indices, Row, RowSource, as_rows
 from abrazo.data.sampling import epoch_order
+from abrazo.errors import DataError
 
 logger = logging.getLogger("abrazo")
 
@@ -22,12 +23,35 @@ _SPLITS = ("validation", "dev", "eval", "test")
 
 def rows_of(data: object) -> tuple[RowSource, RowSource | None]:
     """Return rows to train on and, where the data comes in splits, rows to evaluate on."""
-    if isinstance(data, str | Path):
-        data = load_dataset(data)
+    data = _loaded(data)
     if isinstance(data, DatasetDict):
         held_out = next((data[name] for name in _SPLITS if name in data), None)
         return as_rows(data["train"]), None if held_out is None else as_rows(held_out)
     return as_rows(data), None
+
+
+def rows_to_evaluate(data: object) -> RowSource:
+    """Return the rows of what is given to evaluate on; of splits, those that are held out.
+
+    Raises:
+        DataError: There are splits, but none of a known name.
+    """
+    data = _loaded(data)
+    if not isinstance(data, DatasetDict):
+        return as_rows(data)
+    known = (*_SPLITS, "train")
+    name = next((name for name in known if name in data), None)
+    if name is None:
+        raise DataError(
+            f"The data to evaluate on has the splits {', '.join(f'`{one}`' for one in data)}, but "
+            f"none of {', '.join(f'`{one}`' for one in known)}. Give one of them: "
+            f"`data[{next(iter(data), 'NAME')!r}]`."
+        )
+    return as_rows(data[name])
+
+
+def _loaded(data: object) -> object:
+    return load_dataset(data) if isinstance(data, str | Path) else data
 
 
 def hold_out(
