@@ -29,6 +29,7 @@ class HtmlReportCallback(Callback):
 
     def __init__(self) -> None:
         self._started = ""
+        self._loading: threading.Thread | None = None
 
     def on_train_start(self, trainer: "Trainer") -> None:
         """Note when the run began, unless it goes on."""
@@ -38,10 +39,14 @@ class HtmlReportCallback(Callback):
     def on_log(self, trainer: "Trainer", entry: "LogEntry") -> None:
         """Load what draws curves while the end of the run is saved, which waits for the disk."""
         if "train_runtime" in entry:
-            threading.Thread(target=_load_plots, daemon=True).start()
+            self._loading = threading.Thread(target=_load_plots, daemon=True)
+            self._loading.start()
 
     def on_train_end(self, trainer: "Trainer") -> None:
         """Write the report."""
+        if self._loading is not None:
+            self._loading.join()
+            self._loading = None
         from abrazo.training.report import RunReport, write_report
         from abrazo.training.report_rows import with_rows
 
