@@ -152,6 +152,16 @@ def test_matrices_of_two_layers_and_those_with_hooks_are_left_to_autograd() -> N
         assert net.last.bf16_copy is None
 
 
+def test_training_in_fp32_casts_nothing() -> None:
+    net = Net()
+    optimizer = AdamW(net, learning_rate=0.01)
+    with bf16_copies_kept(net):
+        net(torch.randn(12, 16)).pow(2).sum().backward()
+        optimizer.step()
+        assert net.twice.bf16_copy is not None
+        assert net.twice.bf16_copy._values is None
+
+
 def test_fp32_and_other_devices_have_no_copies() -> None:
     net = Net().bfloat16()
     with bf16_copies_kept(net):

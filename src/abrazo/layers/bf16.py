@@ -26,23 +26,24 @@ class Bf16Copy:
         self.gradient: Tensor | None = None
         """(O, I) in bf16, or in fp32 once there are several to add."""
         self._values: Tensor | None = None
-        self._made_of = (0, 0)
+        self._made_of: tuple[int, int] | None = None
 
     def of(self, weight: Tensor) -> Tensor:
         """Return the matrix in bf16, made anew if `weight` has changed."""
-        if self._values is None or self._made_of != state_of(weight):
-            return self.renew(weight)
+        if self._values is None:
+            self._values = torch.empty_like(weight, dtype=torch.bfloat16, requires_grad=False)
+        if self._made_of != state_of(weight):
+            self.renew(weight)
         return self._values
 
-    def renew(self, weight: Tensor) -> Tensor:
-        """Return the matrix in bf16 after a change that tensors do not count.
+    def renew(self, weight: Tensor) -> None:
+        """Take over a change that tensors do not count, if products in bf16 have used the matrix.
 
         torch's fused optimizers make such changes: the version of a weight stays what it was.
         """
-        if self._values is None:
-            self._values = torch.empty_like(weight, dtype=torch.bfloat16, requires_grad=False)
-        self._made_of = state_of(weight)
-        return self._values.copy_(weight.detach())
+        if self._values is not None:
+            self._values.copy_(weight.detach())
+            self._made_of = state_of(weight)
 
     def add(self, gradient: Tensor) -> None:
         """Add a gradient, in fp32 if it is not the first."""

@@ -196,8 +196,10 @@ class _Moments:
             settings._replace(rate=settings.rate * self.factor),
             self.weight_decay,
         )
-        for name, copy in self._copies().items():
-            copy.renew(self.weights[name])
+        copies = self._copies()
+        for name in names:
+            if name in copies:
+                copies[name].renew(self.weights[name])
 
     def state_tensors(self) -> dict[str, Tensor]:
         kinds = {"first": self.first, "second": self.second, "step": self.steps}
