@@ -13,7 +13,6 @@ Shapes: T tokens, I input width, O output width.
 """
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from abrazo.layers import onednn
 from abrazo.layers.bf16 import Bf16Copy, bf16_linear, state_of
+from abrazo.layers.owners import count_owners
 
 _FUSED_ACTIVATIONS = {
     "gelu": ("gelu", "none"),
@@ -193,9 +193,7 @@ def bf16_copies_kept(module: nn.Module) -> Iterator[None]:
     The gradients of matrices wait in the copies until they are handed over, and who moves weights
     tells the copies; see `Bf16Copy`. Matrices that another module shares are left alone.
     """
-    owners: Counter[Tensor] = Counter(
-        weight for part in module.modules() for weight in part.parameters(recurse=False)
-    )
+    owners = count_owners(module)
     layers = [
         part
         for part in module.modules()

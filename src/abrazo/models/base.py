@@ -11,7 +11,7 @@ Shapes: B rows, S padded columns, T tokens of all rows, E hidden width.
 import importlib
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -158,12 +158,16 @@ class PretrainedModel(nn.Module):
         """
         if inputs:
             is_raw = not isinstance(inputs[0], (Tensor, PackedBatch))
-        else:  # all by name, as `texts=...`
-            others = options.keys() - inspect.signature(self.forward).parameters.keys()
-            is_raw = any(not isinstance(options[name], Tensor) for name in others)
+        else:
+            is_raw = "input_ids" not in options and self._names_texts(options)
         if is_raw:
             return _above("inference.raw_text").call(self, *inputs, **options)
         return super().__call__(*inputs, **options)
+
+    def _names_texts(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether a call that is all by name gives raw texts, as `texts=...` does."""
+        others = options.keys() - inspect.signature(self.forward).parameters.keys()
+        return any(not isinstance(options[name], Tensor) for name in others)
 
     def forward(
         self,

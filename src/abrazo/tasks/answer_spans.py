@@ -19,9 +19,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from abrazo.tasks.probabilities import Floats, log_softmax
 from abrazo.tasks.windows import Window
 
-Floats = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 _FIRST_LOOK = 16
@@ -95,7 +95,7 @@ def score_window(
     logits = np.empty((2, 1 + window.count), dtype=np.float64)
     for line, said in zip(logits, (start_logits, end_logits), strict=True):
         line[0], line[1:] = said[0], said[window.shown_places]
-    starts, ends = _log_softmax(logits)
+    starts, ends = log_softmax(logits)
     return WindowScores(window.start, starts[1:], ends[1:], float(starts[0] + ends[0]))
 
 
@@ -196,10 +196,3 @@ def token_span(places: npt.NDArray[np.int32], start: int, end: int) -> tuple[int
     first = int(np.searchsorted(ends, start, side="right"))
     last = int(np.searchsorted(places[:, 0], end, side="left")) - 1
     return (first, last) if first <= last else None
-
-
-def _log_softmax(values: Floats) -> Floats:
-    """Return the logarithms of the probabilities along the last axis."""
-    shifted = values - values.max(-1, keepdims=True)
-    scores: Floats = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return scores

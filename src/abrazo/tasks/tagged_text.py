@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from abrazo.heads.base import IGNORED_LABEL
 from abrazo.metrics.tags import TagSet, TagSpans, find_spans, write_tags
+from abrazo.tasks.probabilities import Floats, log_softmax
 
-Floats = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 Aggregation = Literal["none", "simple", "first", "average", "max"]
 """How what is said of pieces becomes answers, by the names that `transformers` uses."""
@@ -72,14 +72,6 @@ class FoundSpan:
     def score(self) -> float:
         """The share of the span's own type."""
         return float(self.shares[self.type_number])
-
-
-def log_softmax(logits: npt.NDArray[np.floating]) -> Floats:
-    """Return the logarithms of the probabilities that (..., C) logits stand for."""
-    wide = logits.astype(np.float64)
-    shifted = wide - wide.max(-1, keepdims=True)
-    scores: Floats = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return scores
 
 
 def score_units(

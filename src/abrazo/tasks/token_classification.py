@@ -32,6 +32,7 @@ from abrazo.tasks.alignment import Units, align_spans, find_units
 from abrazo.tasks.annotation_survey import read_rows, survey_rows
 from abrazo.tasks.annotations import AnnotatedText, AnnotationReader, JoinWords, Overlaps
 from abrazo.tasks.base import Features, Task, TaskSettings, row_name
+from abrazo.tasks.probabilities import log_softmax
 from abrazo.tasks.remarks import Remarks
 from abrazo.tasks.span_remarks import SpanRemarks
 from abrazo.tasks.tagged_text import (
@@ -39,7 +40,6 @@ from abrazo.tasks.tagged_text import (
     FoundSpan,
     TagPrediction,
     UnitRow,
-    log_softmax,
     score_units,
     spans_of,
     to_padded,

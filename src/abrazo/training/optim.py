@@ -16,7 +16,6 @@ Shapes: V rows of the embedding matrix, K rows seen so far, T tokens of a batch,
 
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from abrazo.errors import CheckpointError
 from abrazo.layers.bf16 import Bf16Copy
 from abrazo.layers.linear import Linear
 from abrazo.layers.norms import RMSNorm
+from abrazo.layers.owners import count_owners
 
 _NOT_DECAYED = (nn.LayerNorm, nn.RMSNorm, RMSNorm)
 _STACKS = ("", "encoder.", "decoder.")
@@ -434,9 +434,7 @@ def _never_decayed(model: nn.Module) -> set[nn.Parameter]:
 
 def _row_embeddings(model: nn.Module) -> dict[Tensor, nn.Embedding]:
     """Return the embeddings on the CPU whose matrix no other module shares, by matrix."""
-    owners: Counter[Tensor] = Counter(
-        weight for module in model.modules() for weight in module.parameters(recurse=False)
-    )
+    owners = count_owners(model)
     return {
         module.weight: module
         for module in model.modules()
