@@ -34,7 +34,7 @@ from abrazo.own_code import is_reference
 from abrazo.tasks.auto import ALIASES, TASKS, learn_task
 from abrazo.tasks.base import Task
 from abrazo.tasks.multi_task import unfit_as_part
-from abrazo.training.fit_tasks import ENTRY_FIELDS, MixtureOptions
+from abrazo.training.fit_tasks import ENTRY_FIELDS, MixtureOptions, kind_of
 from abrazo.training.held_out import rows_of, rows_to_evaluate
 
 Purpose = Literal["train", "eval"]
@@ -103,7 +103,8 @@ class Plan:
             DataError: A file cannot be read, or its rows do not have what a task reads; all such
                 tasks are listed.
         """
-        data, problems = {}, []
+        data: dict[str, dict[str, Any]] = {}
+        problems: list[ConfigError | DataError] = []
         for name, task in self.tasks.items():
             try:
                 data[name] = task.entry(read)
@@ -111,10 +112,7 @@ class Plan:
                 line = _placed(f"`tasks.{name}`: {error}", f"tasks.{name}", task.fields)
                 problems.append(type(error)(line))
         if problems:
-            whose = (
-                ConfigError if any(isinstance(one, ConfigError) for one in problems) else DataError
-            )
-            raise whose(_listing(self.path, map(str, problems))) from problems[0]
+            raise kind_of(problems)(_listing(self.path, map(str, problems))) from problems[0]
         return data
 
 

@@ -5,7 +5,7 @@ fit("multi-task", {"intent": {"task": "text-classification", "train": "intents.c
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from abrazo.config import Config
@@ -66,8 +66,7 @@ def learn_tasks(data: object, options: MixtureOptions, seed: int) -> Learned:
         except (ConfigError, DataError) as error:
             problems.append(type(error)(f"The task `{name}`: {error}"))
     if problems:
-        whose = ConfigError if any(isinstance(one, ConfigError) for one in problems) else DataError
-        raise whose("\n".join(map(str, problems))) from problems[0]
+        raise kind_of(problems)("\n".join(map(str, problems))) from problems[0]
     held_out = {name: one.held_out for name, one in learned.items() if one.held_out is not None}
     lacking = [name for name in entries if name not in held_out]
     if held_out and lacking:
@@ -80,6 +79,12 @@ def learn_tasks(data: object, options: MixtureOptions, seed: int) -> Learned:
     evaluated = Mixture(held_out) if held_out else None
     tasks = {name: one.task for name, one in learned.items()}
     return Learned(MultiTask(tasks, mixed.weights), mixed, evaluated)
+
+
+def kind_of(problems: Sequence[ConfigError | DataError]) -> type[ConfigError | DataError]:
+    """Return what is raised for several problems at once: one of settings if any is."""
+    has_wrong_settings = any(isinstance(problem, ConfigError) for problem in problems)
+    return ConfigError if has_wrong_settings else DataError
 
 
 def _learn_one(name: str, entry: Mapping[str, Any], seed: int) -> Learned:
